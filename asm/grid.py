@@ -1,0 +1,115 @@
+"""From params.yaml and a profile to the configuration of each stage instance, and the grid the reports read.
+
+A cell's file holds exactly the sections its method reads, so a change of one method's key re-trains only
+that method's cells, and only those that do not set the key themselves.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from asm.errors import InputError
+from asm.params import METHOD_SECTIONS, Align, CellConfig, Params, Profile, parse
+
+
+def resolve_cell(params: Params, profile: Profile, cell: str) -> CellConfig:
+    """One cell's configuration: params.yaml, the profile's size, then the row's own `set`."""
+    row = profile.cells[cell]
+    sections = ("optimizer", "augment", *METHOD_SECTIONS[row.method])
+    content = {
+        "cell": cell,
+        **row.model_dump(exclude={"set"}),
+        "training": profile.training.model_dump(),
+        **{name: getattr(params, name).model_dump() for name in sections},
+    }
+    allowed = {"training", *sections}
+    for name, values in row.set.items():
+        if name not in allowed:
+            raise InputError(
+                f"profile {profile.profile}: cells.{cell}.set.{name}: method '{row.method}' "
+                f"reads only {sorted(allowed)}"
+            )
+        if not isinstance(values, dict):
+            raise InputError(f"profile {profile.profile}: cells.{cell}.set.{name}: expected a mapping")
+        content[name] = {**content[name], **values}
+    return parse(CellConfig, content, f"profile {profile.profile}: cells.{cell} (its `set` applied)")
+
+
+def changed_keys(params: Params, profile: Profile, cell: str) -> dict[str, Any]:
+    """Dotted keys, with their values, in which a cell differs from its method's default in this profile."""
+    row = profile.cells[cell]
+    plain = profile.model_copy(update={"cells": {cell: row.model_copy(update={"set": {}})}})
+    default = resolve_cell(params, plain, cell).model_dump()
+    actual = resolve_cell(params, profile, cell).model_dump()
+    return {
+        f"{section}.{key}": value
+        for section, values in actual.items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+        if value != default[section][key]
+    }
+
+
+def grid(params: Params, profile: Profile) -> dict[str, Any]:
+    """The profile as the reports read it: its axes, its size and every cell with its changed keys."""
+    return {
+        "profile": profile.profile,
+        "datasets": {
+            key: {"source": entry.source, "classes": int(entry.options.get("num_classes", 8))}
+            if entry.source in ("ferplus", "affectnet")
+            else {"source": entry.source, "classes": 7}
+            for key, entry in profile.datasets.items()
+        },
+        "noises": {k: {"kind": n.kind, "rate": n.rate} for k, n in profile.noises.items()},
+        "inits": {k: {"weights": i.weights} for k, i in profile.inits.items()},
+        **profile.training.model_dump(),
+        "cells": [
+            {
+                "cell": key,
+                **row.model_dump(exclude={"set"}),
+                "changed": changed_keys(params, profile, key),
+            }
+            for key, row in profile.cells.items()
+        ],
+    }
+
+
+def write_configs(params: Params, profile: Profile, out: Path) -> None:
+    """Write one small yaml per stage instance, so that each stage depends on exactly what it reads.
+
+    `cells/<cell>.yaml`, `datasets/<dataset>.yaml`, `noises/<noise>.yaml`, `inits/<init>.yaml`,
+    `render/<name>.yaml` and `grid.json` (what the reports need).
+    """
+
+    def write(kind: str, key: str, content: dict[str, Any]) -> None:
+        path = out / kind / f"{key}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(content, sort_keys=True), encoding="utf-8")
+
+    for key in profile.cells:
+        write("cells", key, resolve_cell(params, profile, key).model_dump(exclude_none=True))
+    for key, entry in profile.datasets.items():
+        align = parse(
+            Align,
+            {**params.align.model_dump(), **entry.align},
+            f"profile {profile.profile}: datasets.{key}.align",
+        )
+        content = {
+            **entry.model_dump(exclude={"align"}),
+            "align": {"size": profile.training.image_size, **align.model_dump()},
+        }
+        write("datasets", key, content)
+    for key, noise in profile.noises.items():
+        write("noises", key, {**noise.model_dump(exclude_none=True), **params.noise.model_dump()})
+    for key, init in profile.inits.items():
+        content = {**init.model_dump(exclude_none=True), "width": profile.training.width}
+        if init.weights == "synthetic":
+            content["size"] = profile.training.image_size
+            content["pretrain"] = params.pretrain.model_dump()
+            content["augment"] = params.augment.model_dump()
+        write("inits", key, content)
+    for key, render in profile.render.items():
+        write("render", key, render.model_dump())
+    (out / "grid.json").write_text(json.dumps(grid(params, profile), indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,85 @@
+"""Zhang, Sun, An, Wang: ASM: Adaptive Sample Mining for In-The-Wild Facial Expression Recognition, 2023.
+
+Two networks agree on class-wise thresholds, which split the training set each epoch into clean, ambiguous and
+noisy samples; each subset has its own loss. The equations are in mining.py (1-6) and losses.py (7-11), the
+choices where the paper is silent in params.yaml.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from asm import losses, mining
+from asm.methods.base import Batch, Method
+from asm.params import CellConfig
+
+
+class ASM(Method):
+    num_networks = 2
+
+    def __init__(self, config: CellConfig, networks: list[nn.Module], num_classes: int) -> None:
+        super().__init__(config, networks, num_classes)
+        self.register_buffer("clean_threshold", torch.full((num_classes,), config.thresholds.init_clean))
+        self.register_buffer("noisy_threshold", torch.full((num_classes,), config.thresholds.init_noisy))
+        self.subset: Tensor | None = None  # int8 [N]; None during warm-up
+
+    def start_epoch(self, epoch: int, labels: Tensor, predict: Callable[[], Tensor]) -> dict[str, float]:
+        """Eq. 1-6 over the whole training set, from the first epoch after warm-up on."""
+        if epoch <= self.config.training.warmup_epochs:
+            return {}
+        options = self.config.thresholds
+        probs = mining.mean_probabilities(*predict())
+        if options.adaptive:
+            self.clean_threshold = mining.clean_thresholds(probs, labels, self.clean_threshold)
+            self.noisy_threshold = mining.noisy_thresholds(self.clean_threshold)
+        self.subset = self.mine(probs, labels)
+        shares = torch.bincount(self.subset.long(), minlength=3) / len(labels)
+        return {
+            **{f"subset_{name}": share for name, share in zip(mining.SUBSETS, shares.tolist(), strict=True)},
+            **{f"threshold_clean_{k}": t for k, t in enumerate(self.clean_threshold.tolist())},
+            **{f"threshold_noisy_{k}": t for k, t in enumerate(self.noisy_threshold.tolist())},
+            "lambda": self._lambda(epoch),
+        }
+
+    def mine(self, probs: Tensor, labels: Tensor) -> Tensor:
+        """Eq. 3-6 with the current thresholds: int8 codes [N] from mean probabilities [N, K]."""
+        confidence = mining.confidence(probs, labels, self.config.thresholds.confidence)
+        return mining.partition(confidence, labels, self.clean_threshold, self.noisy_threshold)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Eq. 12: L_sup + omega L_mut + gamma L_usc; during warm-up cross-entropy on all samples."""
+        y, options = batch.labels, self.config.losses
+        if self.subset is None:
+            z1, z2 = self.logits(batch.weak)
+            return {"total": losses.supervised(z1.float(), z2.float(), y)}
+
+        subset = self.subset[batch.index]
+        clean, ambiguous, noisy = (subset == code for code in (mining.CLEAN, mining.AMBIGUOUS, mining.NOISY))
+        needs_strong = "consistency" not in options.replace_with_ce and not options.drop_noisy
+        n = len(y)
+        # one forward per network: the weak batch and the noisy samples' strong views together
+        images = torch.cat([batch.weak, batch.strong(noisy)]) if needs_strong else batch.weak
+        z1, z2 = (z.float() for z in self.logits(images))
+        (w1, s1), (w2, s2) = (z1[:n], z1[n:]), (z2[:n], z2[n:])
+        size = n if options.divide_by == "batch" else None
+
+        sup = losses.supervised(w1[clean], w2[clean], y[clean], size)
+        if "mutual" in options.replace_with_ce:  # Table 2: an excluded loss becomes cross-entropy
+            mut = losses.supervised(w1[ambiguous], w2[ambiguous], y[ambiguous], size)
+        else:
+            weight = self._lambda(batch.epoch)
+            mut = losses.mutual(w1[ambiguous], w2[ambiguous], y[ambiguous], weight, size)
+        if options.drop_noisy:
+            usc = torch.zeros_like(sup)
+        elif "consistency" in options.replace_with_ce:
+            usc = losses.supervised(w1[noisy], w2[noisy], y[noisy], size)
+        else:
+            usc = losses.consistency(w1[noisy], s1, w2[noisy], s2, size)
+        total = sup + options.omega * mut + options.gamma * usc
+        return {"total": total, "sup": sup, "mut": mut, "usc": usc}
+
+    def _lambda(self, epoch: int) -> float:
+        options = self.config.losses
+        ramp_end = options.ramp_end * self.config.training.epochs  # 90 of the paper's 100 epochs
+        return losses.ramp(epoch, ramp_end, options.lambda_max, options.beta)

@@ -1,0 +1,82 @@
+"""Adaptive threshold learning and sample mining (paper §3.2-3.3, Eq. 1-6).
+
+Probabilities are float tensors [N, K], labels int64 [N], thresholds float [K]. Everything is vectorised:
+the cost is linear in N.
+"""
+
+import torch
+from torch import Tensor
+
+CLEAN, AMBIGUOUS, NOISY = 0, 1, 2
+SUBSETS = ("clean", "ambiguous", "noisy")
+
+
+def mean_probabilities(p1: Tensor, p2: Tensor) -> Tensor:
+    """Mean of the two networks' class probabilities, [N, K] (§3.1, inside Eq. 3)."""
+    return (p1 + p2) / 2
+
+
+def clean_thresholds(probs: Tensor, labels: Tensor, previous: Tensor) -> Tensor:
+    """Eq. 1: per class, the mean maximum probability over its correctly predicted samples.
+
+    Args:
+        probs: mean probabilities [N, K], each row summing to one.
+        labels: given labels [N] in 0..K-1.
+        previous: thresholds [K] of the epoch before; a class without a correct prediction keeps its own.
+
+    Returns:
+        T_c, [K], in [0, 1].
+    """
+    top, predicted = probs.max(dim=1)
+    correct = (predicted == labels).to(torch.float64)
+    classes = len(previous)
+    # float64 sums: a million float32 terms would lose the fourth digit on some devices
+    total = torch.zeros(classes, dtype=torch.float64, device=probs.device)
+    count = torch.zeros_like(total)
+    total.index_add_(0, labels, top.to(torch.float64) * correct)
+    count.index_add_(0, labels, correct)
+    return torch.where(count > 0, (total / count.clamp(min=1)).to(previous.dtype), previous)
+
+
+def noisy_thresholds(clean: Tensor) -> Tensor:
+    """Eq. 2: T_n = 1 - T_c, [K]."""
+    return 1 - clean
+
+
+def confidence(probs: Tensor, labels: Tensor, kind: str) -> Tensor:
+    """Eq. 3: each sample's confidence, [N] in [0, 1].
+
+    Args:
+        probs: mean probabilities [N, K].
+        labels: given labels [N].
+        kind: "max" is Eq. 3 as printed, the largest mean probability, which does not depend on the label;
+            "label" is the mean probability of the given label, as §1 and §3.3 describe it. The two agree on
+            every correctly predicted sample, so Eq. 1 is the same for both.
+
+    Raises:
+        ValueError: on any other `kind`.
+    """
+    if kind == "max":
+        return probs.max(dim=1).values
+    if kind == "label":
+        return probs.gather(1, labels[:, None]).squeeze(1)
+    raise ValueError(f"confidence kind '{kind}': expected 'label' or 'max'")
+
+
+def partition(confidence: Tensor, labels: Tensor, clean: Tensor, noisy: Tensor) -> Tensor:
+    """Eq. 4-6: every sample in exactly one subset, by the thresholds of its given label's class.
+
+    Args:
+        confidence: [N] from `confidence`.
+        labels: given labels [N].
+        clean: T_c [K]; a sample is CLEAN if strictly above it.
+        noisy: T_n [K]; a sample is NOISY if strictly below it and not CLEAN (where T_n > T_c, clean wins);
+            all others, both bounds included, are AMBIGUOUS.
+
+    Returns:
+        int8 codes [N] out of CLEAN, AMBIGUOUS, NOISY.
+    """
+    codes = torch.full_like(labels, AMBIGUOUS, dtype=torch.int8)
+    codes[confidence < noisy[labels]] = NOISY
+    codes[confidence > clean[labels]] = CLEAN
+    return codes

@@ -1,0 +1,21 @@
+"""Find, align and pack the faces of one data set."""
+
+import argparse
+from pathlib import Path
+
+from asm import datasets
+from asm.errors import reported
+from asm.faces.process import align_dataset
+from asm.params import read_yaml
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="where an interrupted run keeps its place")
+    args = parser.parse_args()
+    with reported():
+        config = read_yaml(args.config)
+        dataset = datasets.load(config["source"], Path(config["root"]), **config["options"])
+        summary = align_dataset(dataset, **config["align"], out=args.out, work=args.work)
+        print(summary)

@@ -1,0 +1,47 @@
+"""Corrupt the training labels of one data set; validation and test stay as they are."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from asm import noise
+from asm.errors import InputError, reported
+from asm.params import read_yaml
+
+
+def given_labels(train: pd.DataFrame, classes: list[str], config: dict) -> pd.Series:
+    """The labels that training sees, by the kind of noise that the configuration names."""
+    clean = train["label"].to_numpy()
+    if config["kind"] == "list":
+        return noise.from_list(
+            Path(config["path"]), train["id"].tolist(), clean, len(classes), base=config.get("base")
+        )
+    if config["kind"] == "original":
+        if "original_label" not in train:
+            raise InputError("noise kind 'original': this data set holds no second annotator's labels")
+        return noise.original(clean, train["original_label"].to_numpy())
+    options = {key: config[key] for key in ("kind", "rate", "seed", "mode")}
+    return noise.corrupt(clean, len(classes), classes=classes, pairs=config.get("pairs"), **options)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--faces", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    with reported():
+        config = read_yaml(args.config)
+        classes = json.loads((args.faces / "summary.json").read_text(encoding="utf-8"))["classes"]
+        manifest = pd.read_csv(args.faces / "manifest.csv", dtype={"id": str})
+        train = manifest[manifest["split"] == "train"]
+        given = given_labels(train, classes, config)
+        description = noise.describe(train["label"].to_numpy(), given, len(classes))
+        args.out.mkdir(parents=True, exist_ok=True)
+        table = pd.DataFrame({"id": train["id"], "label": given, "clean": train["label"]})
+        table.to_csv(args.out / "labels.csv", index=False)
+        summary = {"kind": config["kind"], "rate": config.get("rate"), "classes": classes, **description}
+        (args.out / "noise.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        print(f"{description['flipped']} of {description['samples']} labels changed")

@@ -1,0 +1,46 @@
+"""The backbone's initial weights: read and checked from a file, pre-trained on rendered faces, or none."""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from asm.backbone import read_weights
+from asm.datasets.synthetic import render_action_units
+from asm.errors import reported
+from asm.params import Augment, Pretrain, parse, read_yaml
+from asm.pretraining import align_rendered, regress_action_units
+from asm.training import pick_device
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    with reported():
+        config = read_yaml(args.config)
+        summary = {"weights": config["weights"], "width": config["width"]}
+        args.out.mkdir(parents=True, exist_ok=True)
+        if config["weights"] == "synthetic":
+            pretrain = parse(Pretrain, config["pretrain"], str(args.config))
+            images, units, landmarks = render_action_units(config["faces"], size=112, seed=pretrain.seed)
+            faces = align_rendered(images, landmarks, config["size"], pretrain.jitter, pretrain.seed)
+            state, errors = regress_action_units(
+                faces,
+                torch.from_numpy(units),
+                config["width"],
+                config["epochs"],
+                pretrain,
+                parse(Augment, config["augment"], str(args.config)),
+                pick_device(),
+            )
+            summary |= {"faces": config["faces"], "squared_error_by_epoch": [round(e, 5) for e in errors]}
+            save_file(state, args.out / "weights.safetensors")
+        elif config["weights"] != "none":
+            state = read_weights(Path(config["path"]), config["width"], config["weights"])
+            summary |= {"path": config["path"], "tensors": len(state)}
+            save_file(state, args.out / "weights.safetensors")
+        (args.out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        print(summary)

@@ -1,0 +1,35 @@
+"""Train one cell of the grid."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from asm.backbone import read_weights
+from asm.errors import reported
+from asm.faces import store
+from asm.params import load_cell
+from asm.training import pick_device, select, train
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--faces", type=Path, required=True, help="aligned faces")
+    parser.add_argument("--labels", type=Path, required=True, help="given labels of the training samples")
+    parser.add_argument("--init", type=Path, required=True, help="initial weights")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--checkpoints", type=Path, required=True)
+    parser.add_argument("--timing", type=Path, required=True)
+    args = parser.parse_args()
+    with reported():
+        config = load_cell(args.config)
+        weights = args.init / "weights.safetensors"
+        train(
+            config,
+            select(store.load(args.faces), pd.read_csv(args.labels / "labels.csv", dtype={"id": str})),
+            read_weights(weights, config.training.width) if weights.is_file() else None,
+            args.out,
+            args.checkpoints,
+            args.timing,
+            pick_device(),
+        )
