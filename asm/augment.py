@@ -27,7 +27,11 @@ def normalise(x: Tensor) -> Tensor:
     """Subtract the mean and divide by the standard deviation of each channel of [B, 3, S, S] in [0, 1]."""
     mean = torch.tensor(MEAN, device=x.device).view(1, 3, 1, 1)
     std = torch.tensor(STD, device=x.device).view(1, 3, 1, 1)
-    return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+    return _channels_last((x - mean) / std)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def evaluation_view(images: Tensor) -> Tensor:
@@ -39,7 +43,7 @@ def weak_view(images: Tensor, options: Augment, generator: Generator) -> Tensor:
     """Flip and random erasing, each with its probability, after normalisation (fill 0 = mean colour)."""
     x = normalise(to_float(images))
     x = _flip(x, options.flip, generator)
-    return _erase(x, options.erasing, options.erasing_area, generator)
+    return _channels_last(_erase(x, options.erasing, options.erasing_area, generator))
 
 
 def strong_view(images: Tensor, options: StrongAugment, generator: Generator) -> Tensor:
@@ -48,8 +52,10 @@ def strong_view(images: Tensor, options: StrongAugment, generator: Generator) ->
     Each sample draws `operations` of the 14, each applied with `probability` at `magnitude` (of 30). The
     geometric ones of a sample are composed into one resampling, before the photometric ones.
     """
+    count, size = len(images), images.shape[1]
+    if count == 0:
+        return evaluation_view(images)
     x = _flip(to_float(images), 0.5, generator)
-    count, size = len(x), x.shape[-1]
     chosen = torch.randint(
         len(GEOMETRIC) + len(PHOTOMETRIC), (options.operations, count), generator=generator
     )

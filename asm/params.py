@@ -59,7 +59,7 @@ class StrongAugment(Section):
     operations: Annotated[int, Field(ge=0, le=14)] = 2
     magnitude: Annotated[float, Field(ge=0, le=30)] = 10
     probability: Share = 0.5
-    cutout: Share = 0.15
+    cutout: Share = 0.07
 
 
 class Thresholds(Section):

@@ -7,4 +7,4 @@ from asm.methods.baseline import Baseline
 
 METHODS: dict[str, type[Method]] = {"baseline": Baseline, "asm": ASM}
 
-__all__ = ["METHODS", "Batch", "Method"]
+__all__ = ["ASM", "METHODS", "Baseline", "Batch", "Method"]

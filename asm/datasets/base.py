@@ -1,0 +1,269 @@
+"""What every data set is turned into: a table of samples and a way to read one sample's pixels.
+
+A loader is a function `load(root, **options) -> FaceDataset` in its own file; what loaders share is here:
+reading images and text tables, and the errors a user meets when a data set is missing or damaged.
+"""
+
+import csv
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageOps
+
+from asm.errors import InputError
+
+SPLITS = ("train", "valid", "test")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+_NAMED = 3  # how many offenders a message names
+
+
+@dataclass(frozen=True)
+class FaceDataset:
+    """One data set as a table and a way to read a row's pixels.
+
+    `table` has a RangeIndex and the columns `id` (str, unique), `path` (str, relative to the data set's root,
+    for messages), `split` (one of `SPLITS`) and `label` (int, 0..K-1). Optional columns: `votes_<class>` (int
+    counts, with `votes_unknown` and `votes_nf` for FER+), `original_label` (another annotator's label as one
+    of our class ids, -1 unknown), and, where the truth is known, `ambiguous` (bool), `second_label` (int, -1
+    none) and `mixture` (float, the first class's share).
+
+    `read(row)` gives uint8 [H, W, 3] (RGB) or [H, W] (grey) and raises OSError when the image cannot be read.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    table: pd.DataFrame
+    read: Callable[[int], np.ndarray]
+
+
+def check(dataset: FaceDataset) -> FaceDataset:
+    """Return `dataset` unchanged if it can be trained on and tested.
+
+    Raises InputError for a missing column, ids given twice, a label outside 0..K-1, an unknown split, a split
+    without images, and a class without a training image.
+    """
+    name, table, classes = dataset.name, dataset.table, dataset.classes
+    absent = [c for c in ("id", "path", "split", "label") if c not in table.columns]
+    if absent:
+        raise InputError(
+            f"{name}: the table has no column {_some(absent)}; found: {', '.join(table.columns)}."
+        )
+    if len(table) == 1:
+        raise InputError(
+            f"{name}: the data set holds one image ({table.path[0]}); at least one training image of every "
+            "class and one test image are needed."
+        )
+    if len(set(classes)) < len(classes) or len(classes) < 2:
+        raise InputError(
+            f"{name}: two or more different classes are needed, found: {', '.join(classes) or 'none'}."
+        )
+    repeated = table.id[table.id.duplicated()].unique()
+    if len(repeated):
+        raise InputError(
+            f"{name}: every id must be unique, but {len(repeated)} occur more than once: {_some(repeated)}. "
+            "Remove or rename the repeated rows."
+        )
+    strange = table[~table.split.isin(SPLITS)]
+    if len(strange):
+        row = strange.index[0]
+        raise InputError(
+            f"{name}: row {row} ({strange.path[row]}) has the split {strange.split[row]!r}; "
+            f"expected one of {', '.join(SPLITS)}."
+        )
+    outside = table[(table.label < 0) | (table.label >= len(classes))]
+    if len(outside):
+        row = outside.index[0]
+        raise InputError(
+            f"{name}: row {row} ({outside.path[row]}) has the label {outside.label[row]}; expected 0 to "
+            f"{len(classes) - 1} ({', '.join(classes)})."
+        )
+    for split in ("train", "test"):
+        if not (table.split == split).any():
+            raise InputError(
+                f"{name}: no {split} image among {len(table)}; training and test images are both needed."
+            )
+    counts = np.bincount(table.label[table.split == "train"], minlength=len(classes))
+    empty = [c for c, n in zip(classes, counts, strict=True) if n == 0]
+    if empty:
+        raise InputError(
+            f"{name}: no training image of the class {_some(empty)}; every class needs at least one. "
+            "Add images of it to the training split, or take the class out of the data set."
+        )
+    return dataset
+
+
+# --- images -----------------------------------------------------------------------------------------------
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Pixels of an image file, upright by its EXIF tag: uint8 [H, W] if it is grey, else [H, W, 3] RGB.
+
+    Raises OSError whatever is wrong with the file (missing, truncated, no image, absurdly large).
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8 rather than scale them
+                return (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
+            return np.array(upright.convert("L" if upright.mode in ("1", "L", "LA") else "RGB"))
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise ValueError, SyntaxError, … on damaged files
+        raise OSError(f"cannot read the image {path}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Files:
+    """`FaceDataset.read` for one file per row (no closure: worker processes can have it)."""
+
+    root: Path
+    paths: tuple[str, ...]
+
+    def __call__(self, row: int) -> np.ndarray:
+        return read_image(self.root / self.paths[row])
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """`FaceDataset.read` for pixels already in memory: uint8 [N, H, W] or [N, H, W, 3]."""
+
+    images: np.ndarray
+
+    def __call__(self, row: int) -> np.ndarray:
+        return self.images[row]
+
+
+def require_files(name: str, root: Path, paths: Iterable[str], listed_in: str) -> None:
+    """Raise InputError if files named in `listed_in` are not under `root`; one directory scan per folder."""
+    present: dict[str, set[str]] = {}
+    missing = []
+    for path in paths:
+        folder, _, file = path.rpartition("/")
+        if folder not in present:
+            present[folder] = file_names(root / folder)
+        if file not in present[folder]:
+            missing.append(path)
+    if missing:
+        raise InputError(
+            f"{name}: {len(missing)} image(s) listed in {listed_in} are not under {root}: {_some(missing)}. "
+            "Unpack the images again, or take the rows out of the list."
+        )
+
+
+def file_names(folder: Path) -> set[str]:
+    """Names of the files (not the folders) in `folder`; empty if there is no such folder."""
+    if not folder.is_dir():
+        return set()
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.is_file()}
+
+
+def unique_ids(names: Sequence[str]) -> list[str]:
+    """`names` with `#2`, `#3`, … added to the second, third, … occurrence of a name."""
+    seen: dict[str, int] = {}
+    ids = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        ids.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return ids
+
+
+# --- text tables ------------------------------------------------------------------------------------------
+
+
+def iter_rows(path: Path, columns: Sequence[str], header: bool = True) -> Iterator[tuple[int, list[str]]]:
+    """Each row's line in the csv file (from 1) and its fields of the named columns, stripped.
+
+    Blank lines are skipped, other columns left out. Without a `header`, `columns` are the file's, in order.
+    Raises InputError for a file that is no text, a missing column, a row longer or shorter than the header.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            found = [c.strip() for c in next(reader, [])] if header else list(columns)
+            lacking = [c for c in columns if c not in found]
+            if lacking:
+                raise InputError(
+                    f"{path}: no column {_some(lacking)}; the header has: {', '.join(found) or 'nothing'}."
+                )
+            places = [found.index(c) for c in columns]
+            for row in reader:
+                if not row:
+                    continue
+                if len(row) != len(found):
+                    raise InputError(
+                        f"{path}, row {reader.line_num}: expected {len(found)} fields, found {len(row)}."
+                    )
+                yield reader.line_num, [row[p].strip() for p in places]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected comma-separated UTF-8 text, found: {error}.") from error
+
+
+def read_rows(path: Path, columns: Sequence[str], header: bool = True) -> pd.DataFrame:
+    """All of `iter_rows` as a table of text, and `line`, each row's line in the file."""
+    rows = list(iter_rows(path, columns, header))
+    table = pd.DataFrame([fields for _, fields in rows], columns=list(columns), dtype=object)
+    table["line"] = np.array([line for line, _ in rows], dtype=np.int64)
+    return table
+
+
+def read_pairs(path: Path) -> pd.DataFrame:
+    """A list file of `<name> <label>` per line, as the columns `name` and `value` (text) and `line` (from 1).
+
+    The label is the last word of its line, so a name may hold spaces. Raises InputError for any other line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected UTF-8 text, found: {error}.") from error
+    rows = []
+    for line, content in enumerate(text.splitlines(), start=1):
+        words = content.strip().rsplit(maxsplit=1)
+        if len(words) == 2:
+            rows.append((*words, line))
+        elif words:
+            raise InputError(
+                f"{path}, row {line}: expected '<file name> <label>', found {content.strip()!r}."
+            )
+    return pd.DataFrame(rows, columns=["name", "value", "line"])
+
+
+def integers(
+    path: Path, values: Sequence[str], lines: Sequence[int], what: str, low: int, high: int
+) -> np.ndarray:
+    """`values` as int64 [N]; raises InputError naming the first row that is none in `low`..`high`."""
+    numbers = np.empty(len(values), dtype=np.int64)
+    for i, (value, line) in enumerate(zip(values, lines, strict=True)):
+        try:
+            numbers[i] = int(value)
+        except (ValueError, OverflowError):
+            numbers[i] = low - 1
+        if not low <= numbers[i] <= high:
+            raise InputError(
+                f"{path}, row {line}: expected {what} as a whole number {low} to {high}, found {value!r}."
+            )
+    return numbers
+
+
+# --- messages ---------------------------------------------------------------------------------------------
+
+
+def absent(name: str, root: Path, tree: str, source: str) -> InputError:
+    """The error for a data set that is not at `root`: what is expected, what is there, where to get it."""
+    if root.is_dir():
+        names = sorted(e.name + ("/" if e.is_dir() else "") for e in root.iterdir())
+        found = "the folder holds " + (_some(names, 12) if names else "nothing")
+    else:
+        found = "there is no such folder" if not root.exists() else "it is a file, not a folder"
+    indented = "\n".join("    " + line for line in tree.strip("\n").splitlines())
+    return InputError(f"{name}: not found at {root}: {found}.\nExpected there:\n{indented}\n{source}")
+
+
+def _some(items: Iterable[object], limit: int = _NAMED) -> str:
+    items = list(items)
+    return ", ".join(map(str, items[:limit])) + (f", … ({len(items)} in all)" if len(items) > limit else "")

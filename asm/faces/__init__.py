@@ -1,0 +1,1 @@
+"""Faces: detection (MTCNN), five-point alignment, and the packed store of aligned crops."""

@@ -1,0 +1,96 @@
+"""The packed store of aligned faces: a directory with pixels, manifest, landmarks, report and summary.
+
+- `faces.npy` uint8 [N, S, S, C], C = 1 (grey sources) or 3;
+- `manifest.csv`: the data set's rows, in the order of the faces, with the column `face` (see FACE_KINDS);
+- `landmarks.npy` float32 [N, 5, 2], pixels of the source image, NaN where no face was found or looked for;
+- `report.csv`: id and reason of every image that could not be read or shows no face;
+- `summary.json`: name, classes, size and counts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from asm.errors import InputError
+
+# Found at first, found at full scale, no face found (whole frame), not looked for (already aligned images).
+FACE_KINDS = ("mtcnn", "retry", "fallback", "as_is")
+_COLUMNS = ("id", "path", "split", "label", "face")
+_REMEDY = "Build it again with the align stage (dvc repro)."
+
+
+@dataclass(frozen=True)
+class AlignedFaces:
+    """Aligned faces of one data set; row i of `manifest` belongs to faces[i] and landmarks[i]."""
+
+    name: str
+    classes: tuple[str, ...]
+    faces: np.memmap  # uint8 [N, S, S, C], read-only
+    manifest: pd.DataFrame
+    landmarks: np.ndarray  # float32 [N, 5, 2]
+
+
+def load(directory: Path) -> AlignedFaces:
+    """Open a store; the pixels stay on disk until they are used.
+
+    Raises:
+        InputError: a part is missing or unreadable, or the parts do not fit together.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory of aligned faces. {_REMEDY}")
+    summary = _read(directory / "summary.json", lambda path: json.loads(path.read_text(encoding="utf-8")))
+    faces = _read(directory / "faces.npy", lambda path: np.load(path, mmap_mode="r"))
+    landmarks = _read(directory / "landmarks.npy", np.load)
+    manifest = _read(directory / "manifest.csv", _read_manifest)
+
+    if not isinstance(summary, dict) or not {"dataset", "classes"} <= summary.keys():
+        raise InputError(
+            f'{directory / "summary.json"}: expected the keys "dataset" and "classes". {_REMEDY}'
+        )
+    missing = [name for name in _COLUMNS if name not in manifest.columns]
+    if missing:
+        raise InputError(f"{directory / 'manifest.csv'}: missing columns {missing}. {_REMEDY}")
+    if (
+        faces.dtype != np.uint8
+        or faces.ndim != 4
+        or faces.shape[1] != faces.shape[2]
+        or faces.shape[3] not in (1, 3)
+    ):
+        raise InputError(
+            f"{directory / 'faces.npy'}: expected uint8 [N, S, S, 1 or 3], "
+            f"found {faces.dtype} {list(faces.shape)}. {_REMEDY}"
+        )
+    if not len(faces) == len(manifest) == len(landmarks) or landmarks.shape[1:] != (5, 2):
+        raise InputError(
+            f"{directory}: the parts do not fit together: {len(faces)} faces, {len(manifest)} manifest rows, "
+            f"landmarks {list(landmarks.shape)}. {_REMEDY}"
+        )
+    classes = tuple(str(name) for name in summary["classes"])
+    wrong = manifest.index[~manifest["label"].isin(range(len(classes)))]
+    if len(wrong):
+        raise InputError(
+            f"{directory / 'manifest.csv'}: row {wrong[0]} has the label {manifest['label'][wrong[0]]}, "
+            f"expected 0..{len(classes) - 1}. {_REMEDY}"
+        )
+    return AlignedFaces(str(summary["dataset"]), classes, faces, manifest, landmarks)
+
+
+def _read_manifest(path: Path) -> pd.DataFrame:
+    # Names such as "007" or "NA" are names.
+    text = dict.fromkeys(("id", "path", "split", "face"), str)
+    return pd.read_csv(path, dtype=text, keep_default_na=False)
+
+
+def _read(path: Path, read):
+    if not path.is_file():
+        raise InputError(f"{path}: missing part of the aligned faces. {_REMEDY}")
+    try:
+        return read(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read ({error}). {_REMEDY}") from error

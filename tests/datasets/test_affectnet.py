@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+
+from asm.datasets import load
+from asm.errors import InputError
+
+HEADER = (
+    "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
+)
+
+
+@pytest.fixture
+def first_release(tmp_path, picture):
+    """All eleven ids in training.csv (8 to 10 without images), two images in validation.csv."""
+    for file, ids in (("training.csv", range(11)), ("validation.csv", (1, 7))):
+        rows = [f"{file[:3]}/{k}.jpg,0,0,4,4,1;2;3,{k},0.1,0.2" for k in ids]
+        (tmp_path / file).write_text("\n".join([HEADER, *rows]) + "\n")
+        for k in ids:
+            if k < 8:
+                picture(tmp_path / "Manually_Annotated_Images" / file[:3] / f"{k}.jpg", 20 * k, "RGB")
+    return tmp_path
+
+
+@pytest.fixture
+def release_2021(tmp_path, picture):
+    for folder, labels in (("train_set", [7, 0, 1, 2, 3, 4, 5, 6, 0, 0, 5]), ("val_set", [3, 7])):
+        (tmp_path / folder / "annotations").mkdir(parents=True)
+        for n, label in enumerate(labels):
+            picture(tmp_path / folder / "images" / f"{n}.jpg", 20 * n, "RGB")
+            np.save(tmp_path / folder / "annotations" / f"{n}_exp.npy", np.array(str(label)))
+            np.save(tmp_path / folder / "annotations" / f"{n}_val.npy", np.array("0.3"))
+    return tmp_path
+
+
+def test_csv_layout_leaves_out_what_is_no_expression(first_release):
+    data = load("affectnet", first_release)
+    assert data.classes == (
+        "neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt",
+    )  # fmt: skip
+    assert data.table.label.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 1, 7]
+    assert data.table.split.tolist() == ["train"] * 8 + ["test"] * 2
+    assert data.table.id[8] == "val/1.jpg"
+    assert abs(int(data.read(9)[0, 0, 0]) - 140) <= 2
+
+
+def test_seven_classes_leave_out_contempt(first_release):
+    data = load("affectnet", first_release, num_classes=7)
+    assert len(data.classes) == 7
+    assert data.table.label.tolist() == [0, 1, 2, 3, 4, 5, 6, 1]
+
+
+def test_a_path_given_twice_keeps_both_rows(first_release):
+    with open(first_release / "training.csv", "a") as file:
+        file.write("tra/2.jpg,0,0,4,4,1,6,0,0\n")
+    data = load("affectnet", first_release)
+    both = data.table[data.table.path.str.endswith("tra/2.jpg")]
+    assert both.id.tolist() == ["tra/2.jpg", "tra/2.jpg#2"]
+    assert both.label.tolist() == [2, 6]
+
+
+def test_npy_layout_is_read_in_the_order_of_the_numbers(release_2021):
+    data = load("affectnet", release_2021)
+    assert data.table.path[10] == "train_set/images/10.jpg"  # after 9, not after 1
+    assert data.table.label.tolist() == [7, 0, 1, 2, 3, 4, 5, 6, 0, 0, 5, 3, 7]
+    assert data.table.id.tolist()[-2:] == ["val_set/0", "val_set/1"]
+    assert data.table.split.tolist() == ["train"] * 11 + ["test"] * 2
+    assert abs(int(data.read(12)[0, 0, 0]) - 20) <= 2
+    assert load("affectnet", release_2021, num_classes=7).table.label.max() == 6
+
+
+def test_absent_set_shows_both_trees_and_where_to_apply(tmp_path):
+    with pytest.raises(InputError, match=r"(?s)training.csv, validation.csv.*0_exp.npy.*mohammadmahoor.com"):
+        load("affectnet", tmp_path)
+
+
+def test_num_classes(tmp_path):
+    with pytest.raises(InputError, match="expected 7 or 8, found 6"):
+        load("affectnet", tmp_path, num_classes=6)
+
+
+def test_missing_files_of_the_first_release(first_release):
+    (first_release / "Manually_Annotated_Images" / "tra" / "5.jpg").unlink()
+    with pytest.raises(InputError, match=r"1 image\(s\) .*: Manually_Annotated_Images/tra/5.jpg"):
+        load("affectnet", first_release)
+    (first_release / "validation.csv").unlink()
+    with pytest.raises(InputError, match="not found at"):
+        load("affectnet", first_release)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            HEADER + "\na.jpg,0,0,4,4,1,11,0,0\n",
+            "training.csv, row 2: expected an expression id .* found '11'",
+        ),
+        (HEADER + "\na.jpg,0,0,4\n", "training.csv, row 2: expected 9 fields, found 4"),
+        ("a.jpg,0,0,4,4,1,1,0,0\n", "training.csv: no column subDirectory_filePath, expression"),
+    ],
+)
+def test_a_bad_csv_is_named_with_its_row(first_release, content, message):
+    (first_release / "training.csv").write_text(content)
+    with pytest.raises(InputError, match=message):
+        load("affectnet", first_release)
+
+
+def test_damaged_files_of_2021(release_2021):
+    annotations = release_2021 / "train_set" / "annotations"
+    np.save(annotations / "4_exp.npy", np.array("12"))
+    with pytest.raises(InputError, match=r"4_exp.npy: expected an expression id 0 to 10, found '12'"):
+        load("affectnet", release_2021)
+    (annotations / "4_exp.npy").write_bytes(b"")
+    with pytest.raises(InputError, match=r"4_exp.npy: expected one expression id"):
+        load("affectnet", release_2021)
+    (annotations / "4_exp.npy").unlink()
+    with pytest.raises(InputError, match=r"1 image\(s\) .* no annotation; the first is 4.jpg"):
+        load("affectnet", release_2021)
+
+
+def test_an_annotation_without_its_image(release_2021):
+    (release_2021 / "train_set" / "images" / "6.jpg").unlink()
+    with pytest.raises(InputError, match=r"1 image\(s\) listed in the annotations .*train_set/images/6.jpg"):
+        load("affectnet", release_2021)
+
+
+def test_2021_without_its_validation_set(release_2021):
+    (release_2021 / "val_set").rename(release_2021 / "elsewhere")
+    with pytest.raises(InputError, match=r"not found at .*val_set/images: there is no such folder"):
+        load("affectnet", release_2021)

@@ -1,0 +1,224 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from asm import datasets
+from asm.datasets import base
+from asm.errors import InputError
+
+
+def dataset(**columns: list) -> base.FaceDataset:
+    """Two classes, two training images and a test image; `columns` replace the table's own."""
+    table = {
+        "id": ["a", "b", "c"],
+        "path": ["a.png", "b.png", "c.png"],
+        "split": ["train", "train", "test"],
+        "label": [0, 1, 0],
+    }
+    return base.FaceDataset("tiny", ("no", "yes"), pd.DataFrame({**table, **columns}), lambda row: None)
+
+
+def test_check_returns_a_sound_dataset():
+    sound = dataset()
+    assert base.check(sound) is sound
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"id": ["a", "b", "a"]}, r"id must be unique, but 1 occur more than once: a\."),
+        ({"label": [0, 1, 2]}, r"row 2 \(c.png\) has the label 2; expected 0 to 1 \(no, yes\)"),
+        ({"label": [0, -1, 0]}, r"row 1 \(b.png\) has the label -1"),
+        ({"split": ["train", "train", "dev"]}, r"row 2 \(c.png\) has the split 'dev'; expected one of train"),
+        ({"split": ["train"] * 3}, "no test image among 3"),
+        ({"split": ["test"] * 3}, "no train image among 3"),
+        ({"label": [0, 0, 1]}, "no training image of the class yes"),
+    ],
+)
+def test_check_names_what_is_wrong(columns, message):
+    with pytest.raises(InputError, match=message):
+        base.check(dataset(**columns))
+
+
+def test_check_names_a_missing_column():
+    whole = dataset()
+    lacking = base.FaceDataset("tiny", whole.classes, whole.table.drop(columns="split"), whole.read)
+    with pytest.raises(InputError, match="no column split; found: id, path, label"):
+        base.check(lacking)
+
+
+def test_check_says_that_one_image_is_too_few():
+    whole = dataset()
+    single = base.FaceDataset("tiny", whole.classes, whole.table.head(1), whole.read)
+    with pytest.raises(InputError, match=r"holds one image \(a.png\)"):
+        base.check(single)
+
+
+@pytest.mark.parametrize("classes", [("same", "same"), ("alone",)])
+def test_check_wants_two_different_classes(classes):
+    whole = dataset(label=[0, 0, 0])
+    with pytest.raises(InputError, match="two or more different classes"):
+        base.check(base.FaceDataset("tiny", classes, whole.table, whole.read))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tif"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_images_keep_grey_and_colour(tmp_path, picture, suffix, mode):
+    pixels = base.read_image(picture(tmp_path / f"x.{suffix}", 200, mode))
+    # WebP has no grey: such a file is a colour image with equal channels.
+    assert pixels.shape == ((4, 4) if mode == "L" and suffix != "webp" else (4, 4, 3))
+    assert pixels.dtype == np.uint8
+    assert np.abs(pixels.astype(int) - 200).max() <= 2
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("RGBA", 3), ("P", 3), ("CMYK", 3), ("LA", 0), ("1", 0)])
+def test_other_modes_become_rgb_or_grey(tmp_path, mode, channels):
+    file = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
+    Image.new("RGB", (6, 4), (255, 255, 255)).convert("L" if mode == "LA" else "RGB").convert(mode).save(file)
+    pixels = base.read_image(file)
+    assert pixels.shape == ((4, 6, 3) if channels else (4, 6))
+    assert (pixels >= 250).all()
+
+
+def test_sixteen_bits_are_scaled(tmp_path):
+    Image.fromarray(np.full((2, 2), 0x8000, np.uint16)).save(tmp_path / "x.png")
+    assert (base.read_image(tmp_path / "x.png") == 0x80).all()
+
+
+def test_exif_orientation_is_honoured(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: show it rotated by 90 degrees clockwise
+    stored = np.zeros((8, 16), np.uint8)
+    stored[:, :8] = 255  # left half white: on top once it is turned
+    Image.fromarray(stored).save(tmp_path / "x.png", exif=exif)
+    upright = base.read_image(tmp_path / "x.png")
+    assert upright.shape == (16, 8)
+    assert upright[:8].min() == 255
+    assert upright[8:].max() == 0
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_truncated_image_raises_oserror(tmp_path, suffix):
+    file = tmp_path / f"x.{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    Image.fromarray(noise).save(file)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(OSError, match="truncated"):
+        base.read_image(file)
+
+
+def test_what_is_no_image_raises_oserror(tmp_path):
+    (tmp_path / "x.jpg").write_text("not a picture")
+    with pytest.raises(OSError, match="cannot identify"):
+        base.read_image(tmp_path / "x.jpg")
+    with pytest.raises(FileNotFoundError):
+        base.read_image(tmp_path / "absent.jpg")
+
+
+def test_an_error_that_is_no_oserror_becomes_one(tmp_path, picture, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)  # Pillow's guard raises DecompressionBombError
+    file = picture(tmp_path / "x.png")
+    with pytest.raises(OSError, match=r"cannot read the image .*x\.png: .*decompression bomb"):
+        base.read_image(file)
+
+
+def test_readers_can_be_sent_to_worker_processes(tmp_path, picture):
+    picture(tmp_path / "a" / "x.png", 7)
+    files = pickle.loads(pickle.dumps(base.Files(tmp_path, ("a/x.png",))))
+    assert (files(0) == 7).all()
+    pixels = pickle.loads(pickle.dumps(base.Pixels(np.full((1, 2, 2), 9, np.uint8))))
+    assert (pixels(0) == 9).all()
+
+
+def test_missing_files_are_counted_and_named(tmp_path, picture):
+    picture(tmp_path / "a" / "x.png")
+    base.require_files("tiny", tmp_path, ["a/x.png"], "the list")
+    absent = [f"b/{k}.png" for k in range(5)]
+    with pytest.raises(
+        InputError, match=r"5 image\(s\) listed in the list .*: b/0.png, b/1.png, b/2.png, … \(5"
+    ):
+        base.require_files("tiny", tmp_path, ["a/x.png", *absent], "the list")
+
+
+def test_repeated_names_get_a_number():
+    assert base.unique_ids(["a", "b", "a", "a"]) == ["a", "b", "a#2", "a#3"]
+
+
+def test_rows_keep_their_line_and_the_columns_asked_for(tmp_path):
+    (tmp_path / "t.csv").write_text('\ufeffa, b,c\n1,"x, y",3\n\n4, z ,6\n', encoding="utf-8")
+    table = base.read_rows(tmp_path / "t.csv", ["b", "a"])
+    assert table.to_dict("list") == {"b": ["x, y", "z"], "a": ["1", "4"], "line": [2, 4]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a,c\n1,2\n", r"t.csv: no column b; the header has: a, c"),
+        (b"", "no column a, b; the header has: nothing"),
+        (b"a,b\n1,2\n3\n", "t.csv, row 3: expected 2 fields, found 1"),
+        (b"a,b\n1,2,3\n", "t.csv, row 2: expected 2 fields, found 3"),
+        (b"a,b\n1,\xff\n", "expected comma-separated UTF-8 text"),
+    ],
+)
+def test_a_damaged_table_is_named_with_its_row(tmp_path, content, message):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        base.read_rows(tmp_path / "t.csv", ["a", "b"])
+
+
+@pytest.mark.parametrize("value", ["x", "", "1.5", "4", "-1", "9" * 40])
+def test_numbers_outside_the_range_are_named_with_their_row(value):
+    assert base.integers(Path("t.csv"), ["0", "3"], [2, 3], "a label", 0, 3).tolist() == [0, 3]
+    with pytest.raises(
+        InputError, match=f"t.csv, row 7: expected a label as a whole number 0 to 3, found '{value}'"
+    ):
+        base.integers(Path("t.csv"), ["0", value], [6, 7], "a label", 0, 3)
+
+
+def test_pairs_allow_spaces_in_a_name(tmp_path):
+    (tmp_path / "l.txt").write_text("my photo.jpg 3\n\nb.jpg\t1")
+    table = base.read_pairs(tmp_path / "l.txt")
+    assert table.to_dict("list") == {"name": ["my photo.jpg", "b.jpg"], "value": ["3", "1"], "line": [1, 3]}
+
+
+def test_a_line_that_is_no_pair_is_named(tmp_path):
+    (tmp_path / "l.txt").write_text("a.jpg 1\nb.jpg\n")
+    with pytest.raises(InputError, match=r"l.txt, row 2: expected '<file name> <label>', found 'b.jpg'"):
+        base.read_pairs(tmp_path / "l.txt")
+    (tmp_path / "l.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="expected UTF-8 text"):
+        base.read_pairs(tmp_path / "l.txt")
+
+
+def test_the_error_for_an_absent_dataset_shows_what_is_there(tmp_path):
+    (tmp_path / "stray").mkdir()
+    (tmp_path / "notes.txt").touch()
+    error = base.absent("tiny", tmp_path, "\na.csv\n", "Ask at example.org.")
+    assert str(error) == (
+        f"tiny: not found at {tmp_path}: the folder holds notes.txt, stray/.\n"
+        "Expected there:\n    a.csv\nAsk at example.org."
+    )
+    assert "there is no such folder" in str(base.absent("tiny", tmp_path / "none", "", ""))
+    assert "it is a file" in str(base.absent("tiny", tmp_path / "notes.txt", "", ""))
+
+
+def test_an_unknown_source_lists_the_known_ones(tmp_path):
+    with pytest.raises(
+        InputError, match="'jaffe'; expected one of synthetic, rafdb, ferplus, affectnet, folder"
+    ):
+        datasets.load("jaffe", tmp_path)
+
+
+def test_an_unknown_option_lists_the_known_ones(tmp_path):
+    with pytest.raises(InputError, match="rafdb: unknown option image; known: images"):
+        datasets.load("rafdb", tmp_path, image="aligned")
+
+
+def test_every_source_says_when_it_is_absent(tmp_path):
+    for source in datasets.SOURCES:
+        with pytest.raises(InputError):
+            datasets.load(source, tmp_path / "nowhere")

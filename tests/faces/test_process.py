@@ -1,0 +1,253 @@
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from asm.datasets.base import FaceDataset, Pixels, read_image
+from asm.errors import InputError
+from asm.faces import process
+from asm.faces.store import load
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+@pytest.fixture
+def align(tmp_path):
+    def run(dataset, name="out", *, work="work", **changed):
+        options = {"size": 32, "detect": False, "pad": 0.0, "upscale": 1.0, "batch_size": 4, "workers": 1}
+        return process.align_dataset(
+            dataset, out=tmp_path / name, work=tmp_path / work, **{**options, **changed}
+        )
+
+    return run
+
+
+def test_faces_are_found_cropped_and_can_be_rebuilt(align, make_dataset, rendered, tmp_path):
+    blank = np.full((70, 50), 100, np.uint8)
+    dataset = make_dataset([*rendered.images[:5], blank])
+    summary = align(dataset, detect=True, size=48)
+    assert summary == json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["images"], summary["fallback"], summary["unreadable"]) == (6, 1, 0)
+    assert summary["fallback_share"] == pytest.approx(1 / 6, abs=1e-6)
+
+    store = load(tmp_path / "out")
+    assert store.faces.shape == (6, 48, 48, 3)  # the grey image among colour became RGB
+    assert store.manifest["face"].tolist() == ["mtcnn"] * 5 + ["fallback"]
+    assert store.manifest["votes_a"].tolist() == list(range(6))
+    assert np.isnan(store.landmarks[5]).all()
+    assert (store.faces[5] == 100).all()
+    assert np.abs(store.landmarks[:5] - rendered.landmarks[:5]).mean() < 5
+    report = pd.read_csv(tmp_path / "out" / "report.csv", dtype=str)
+    assert report["id"].tolist() == ["005"]
+    assert "no face" in report["reason"][0]
+
+    again = process.rebuild(dataset, store.manifest["id"], store.landmarks, 48)
+    assert np.array_equal(again, store.faces)
+    assert process.rebuild(dataset, ["001"], store.landmarks[1:2], 20).shape == (1, 20, 20, 3)
+    with pytest.raises(InputError, match="no image with the id 'x'"):
+        process.rebuild(dataset, ["x"], store.landmarks[:1], 48)
+    assert not (tmp_path / "work").exists()
+
+
+def test_unreadable_images_are_left_out_and_listed(align, tmp_path, make_dataset):
+    """A truncated JPEG and a text file, read from disk as a loader does."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 40, 40, 3), dtype=np.uint8)
+    root = tmp_path / "the data"
+    root.mkdir()
+    names = [f"{i}.jpg" for i in range(6)]
+    for name, image in zip(names, pixels, strict=True):
+        Image.fromarray(image).save(root / name)
+    (root / "2.jpg").write_bytes((root / "2.jpg").read_bytes()[:600])
+    (root / "4.jpg").write_text("no image")
+    dataset = make_dataset([None] * 6, label=[0, 0, 0, 1, 1, 1])
+    dataset = replace(
+        dataset, table=dataset.table.assign(path=names), read=lambda row: read_image(root / names[row])
+    )
+
+    assert align(dataset)["unreadable"] == 2
+    store = load(tmp_path / "out")
+    assert store.manifest["id"].tolist() == ["000", "001", "003", "005"]
+    assert store.manifest["face"].tolist() == ["as_is"] * 4
+    assert len(store.faces) == 4
+    assert np.isnan(store.landmarks).all()
+    report = pd.read_csv(tmp_path / "out" / "report.csv", dtype=str).set_index("id")["reason"]
+    assert report.index.tolist() == ["002", "004"]
+    assert report["002"].startswith("unreadable: ")
+    assert "truncated" in report["002"].lower()
+    assert "4.jpg" in report["004"]
+    assert str(tmp_path) not in report["004"]
+
+
+def test_reasons_do_not_depend_on_the_run():
+    with pytest.raises(OSError, match="0x") as caught:
+        Image.open(io.BytesIO(b"nothing"))
+    assert "0x" not in process._reason(caught.value, "a.png")
+    assert process._reason(OSError("bad /home/x/images/a.png, ~"), "images/a.png") == "bad images/a.png, ~"
+    assert process._reason(OSError(), "") == "OSError"
+
+
+BROKEN = OSError("broken")
+FINE = np.zeros((9, 9), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("entries", "split", "label", "message"),
+    [
+        ([BROKEN] * 4, None, None, r"none of the 4 images can be read \(e.g. images/000.png: broken\)"),
+        ([FINE, FINE, BROKEN, FINE], ["train", "train", "valid", "test"], None, "split 'valid'"),
+        ([FINE, BROKEN, FINE, FINE], ["train", "train", "test", "test"], None, "class 'b'"),
+    ],
+)
+def test_what_becomes_empty_is_named(align, make_dataset, entries, split, label, message):
+    with pytest.raises(InputError, match=message):
+        align(make_dataset(entries, split, label))
+    # The finished blocks stay, but mended images are looked at again.
+    assert align(make_dataset([FINE] * 4, split, label))["unreadable"] == 0
+
+
+def test_a_class_that_never_had_training_images_is_not_blamed_on_files(align, make_dataset):
+    dataset = make_dataset([FINE, BROKEN, FINE], ["train", "train", "test"], [0, 0, 1])
+    assert align(dataset)["unreadable"] == 1
+
+
+def test_as_is_images_of_the_right_size_are_not_changed(align, make_dataset, tmp_path):
+    images = np.random.default_rng(1).integers(0, 256, (5, 32, 32), dtype=np.uint8)
+    summary = align(make_dataset(list(images)))
+    store = load(tmp_path / "out")
+    assert summary["channels"] == 1
+    assert np.array_equal(store.faces[..., 0], images)
+
+
+def test_work_of_other_options_is_dropped_and_foreign_files_are_not(align, make_dataset, tmp_path, capsys):
+    dataset = make_dataset([FINE, BROKEN, FINE, FINE], ["train", "train", "test", "test"])
+    with pytest.raises(InputError, match="class 'b'"):
+        align(dataset)
+    assert (tmp_path / "work" / "000000000.npz").is_file()
+    summary = align(make_dataset([FINE] * 4), size=16)
+    assert "starting anew" in capsys.readouterr().err
+    assert summary["size"] == 16
+    assert load(tmp_path / "out").faces.shape[1] == 16
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("do not delete")
+    with pytest.raises(InputError, match="found other files"):
+        align(dataset, work="mine")
+    assert (tmp_path / "mine" / "thesis.tex").is_file()
+
+
+def test_existing_output_is_replaced(align, make_dataset, tmp_path):
+    align(make_dataset([FINE] * 4))
+    (tmp_path / "out" / "old").write_text("")
+    align(make_dataset([FINE] * 6))
+    assert "old" not in contents(tmp_path / "out")
+    assert len(load(tmp_path / "out").faces) == 6
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+@pytest.mark.parametrize(
+    "bad", [{"size": 0}, {"pad": -0.1}, {"upscale": 0}, {"workers": 0}, {"batch_size": 0}]
+)
+def test_nonsense_options_are_refused(align, make_dataset, bad):
+    with pytest.raises(InputError, match="expected size"):
+        align(make_dataset([FINE] * 4), **bad)
+
+
+SLOW_CHILD = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from test_process import kill_dataset, KILL_OPTIONS
+from asm.faces import process
+
+if __name__ == "__main__":
+    process.BLOCK = 8
+    dataset = kill_dataset(np.load(sys.argv[1]))
+    read = dataset.read
+    def slow(row):
+        time.sleep(0.05)
+        return read(row)
+    object.__setattr__(dataset, "read", slow)
+    process.align_dataset(dataset, out=Path(sys.argv[2]), work=Path(sys.argv[3]), workers=1, **KILL_OPTIONS)
+"""
+KILL_OPTIONS = {"size": 40, "detect": True, "pad": 0.25, "upscale": 2.0, "batch_size": 4}
+
+
+def kill_dataset(images: np.ndarray) -> FaceDataset:
+    count = len(images)
+    table = pd.DataFrame(
+        {
+            "id": [str(i) for i in range(count)],
+            "path": "",
+            "split": ["train"] * (count - 4) + ["test"] * 4,
+            "label": [i % 2 for i in range(count)],
+        }
+    )
+    return FaceDataset("killed", ("a", "b"), table, Pixels(images))
+
+
+def test_sigkill_and_number_of_processes_do_not_change_a_byte(tmp_path, rendered, monkeypatch):
+    """A child is killed in the middle and continued here; the reference is made by two processes at once."""
+    monkeypatch.setattr(process, "BLOCK", 8)
+    small = np.stack([np.asarray(Image.fromarray(image).resize((48, 48))) for image in rendered.images])
+    images = np.concatenate([np.roll(small, shift, 2) for shift in range(4)])
+    np.save(tmp_path / "images.npy", images)
+    (tmp_path / "child.py").write_text(SLOW_CHILD)
+    work, out = tmp_path / "work", tmp_path / "out"
+
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    child = subprocess.Popen(
+        [sys.executable, str(tmp_path / "child.py"), str(tmp_path / "images.npy"), str(out), str(work)],
+        env=environment,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 120
+    while len(list(work.glob("*.npz"))) < 2:
+        assert child.poll() is None, child.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert not out.exists()
+    finished = {path: path.stat().st_mtime_ns for path in work.glob("*.npz")}
+    assert 2 <= len(finished) < 6
+    # As a power cut may leave it: a block's file without its end.
+    torn = min(finished)
+    torn.write_bytes(torn.read_bytes()[:-100])
+
+    kept = {}
+    write = process._write
+
+    def note_then_write(*arguments):
+        kept.update({path: path.stat().st_mtime_ns for path in finished})
+        return write(*arguments)
+
+    monkeypatch.setattr(process, "_write", note_then_write)
+    dataset = kill_dataset(images)
+    process.align_dataset(dataset, out=out, work=work, workers=1, **KILL_OPTIONS)
+    assert {path for path in finished if kept[path] != finished[path]} == {torn}
+    assert not work.exists()
+
+    process.align_dataset(dataset, out=tmp_path / "two", work=work, workers=2, **KILL_OPTIONS)
+    assert contents(out) == contents(tmp_path / "two")
+    store = load(out)
+    assert (store.manifest["face"] == "mtcnn").mean() > 0.8
+
+
+def test_a_worker_that_dies_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "BLOCK", 8)
+    monkeypatch.setattr(process, "_start_worker", os.abort)
+    dataset = kill_dataset(np.zeros((16, 48, 48), np.uint8))
+    with pytest.raises(InputError, match="a worker process died"):
+        process.align_dataset(dataset, out=tmp_path / "o", work=tmp_path / "w", workers=2, **KILL_OPTIONS)

@@ -1,0 +1,80 @@
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from asm.errors import InputError
+from asm.faces.store import load
+
+
+@pytest.fixture
+def directory(tmp_path):
+    path = tmp_path / "store"
+    path.mkdir()
+    np.save(path / "faces.npy", np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4, 1))
+    np.save(path / "landmarks.npy", np.zeros((3, 5, 2), np.float32))
+    manifest = {
+        "id": ["007", "NA", "null"],
+        "path": ["a", "b", "c"],
+        "split": ["train", "train", "test"],
+        "label": [0, 1, 1],
+        "mixture": [0.1, 1 / 3, 1.0],
+        "face": ["mtcnn", "as_is", "fallback"],
+    }
+    pd.DataFrame(manifest).to_csv(path / "manifest.csv", index=False)
+    (path / "summary.json").write_text(json.dumps({"dataset": "made", "classes": ["a", "b"]}))
+    return path
+
+
+def test_load_keeps_ids_as_text_and_pixels_on_disk(directory):
+    aligned = load(directory)
+    assert aligned.name == "made"
+    assert aligned.classes == ("a", "b")
+    assert aligned.manifest["id"].tolist() == ["007", "NA", "null"]
+    assert aligned.manifest["mixture"][1] == 1 / 3
+    assert isinstance(aligned.faces, np.memmap)
+    assert aligned.faces[2, 3, 3, 0] == 47
+    assert not aligned.faces.flags.writeable
+
+
+def test_missing_directory_and_parts(directory):
+    with pytest.raises(InputError, match="no such directory"):
+        load(directory / "elsewhere")
+    for name in ("faces.npy", "landmarks.npy", "manifest.csv", "summary.json"):
+        copy = directory.parent / f"without_{name}"
+        shutil.copytree(directory, copy)
+        (copy / name).unlink()
+        with pytest.raises(InputError, match=f"{name}: missing part"):
+            load(copy)
+
+
+@pytest.mark.parametrize("name", ["faces.npy", "landmarks.npy", "manifest.csv", "summary.json"])
+def test_damaged_parts(directory, name):
+    whole = (directory / name).read_bytes()
+    (directory / name).write_bytes(b"" if name == "manifest.csv" else whole[:-9])
+    with pytest.raises(InputError, match=f"{name}: cannot be read"):
+        load(directory)
+
+
+def test_parts_that_do_not_fit(directory):
+    np.save(directory / "landmarks.npy", np.zeros((2, 5, 2), np.float32))
+    with pytest.raises(InputError, match=r"3 faces, 3 manifest rows, landmarks \[2, 5, 2\]"):
+        load(directory)
+    np.save(directory / "faces.npy", np.zeros((3, 4, 5, 1), np.uint8))
+    with pytest.raises(InputError, match="expected uint8"):
+        load(directory)
+
+
+def test_wrong_manifest_and_summary(directory):
+    text = (directory / "manifest.csv").read_text()
+    (directory / "manifest.csv").write_text(text.replace("test,1", "test,2"))
+    with pytest.raises(InputError, match=r"row 2 has the label 2, expected 0\.\.1"):
+        load(directory)
+    (directory / "manifest.csv").write_text(text.replace("face", "visage", 1))
+    with pytest.raises(InputError, match=r"missing columns \['face'\]"):
+        load(directory)
+    (directory / "summary.json").write_text("[]")
+    with pytest.raises(InputError, match='"dataset" and "classes"'):
+        load(directory)

@@ -1,0 +1,83 @@
+"""Atomic writes, refusal of foreign or damaged files, a full disk, and the lock."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from asm import checkpoint
+from asm.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    state = {"fingerprint": "a", "x": torch.arange(3), "history": [{"epoch": 1, "loss": 0.5}]}
+    checkpoint.save(state, tmp_path / "last.pt")
+    loaded = checkpoint.load(tmp_path / "last.pt", "a", CPU)
+    assert loaded["history"] == state["history"]
+    assert torch.equal(loaded["x"], state["x"])
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_no_checkpoint_or_one_of_another_configuration_is_none(tmp_path, capsys):
+    assert checkpoint.load(tmp_path / "last.pt", "a", CPU) is None
+    checkpoint.save({"fingerprint": "a"}, tmp_path / "last.pt")
+    assert checkpoint.load(tmp_path / "last.pt", "b", CPU) is None
+    assert "another configuration" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 half a file"])
+def test_a_damaged_checkpoint_is_ignored_with_a_word(tmp_path, capsys, content):
+    (tmp_path / "last.pt").write_bytes(content)
+    assert checkpoint.load(tmp_path / "last.pt", "a", CPU) is None
+    assert "unreadable checkpoint ignored" in capsys.readouterr().out
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_and_says_what_to_do(tmp_path, monkeypatch):
+    path = tmp_path / "last.pt"
+    checkpoint.save({"fingerprint": "a", "epoch": 1}, path)
+    real = torch.save
+
+    def half_then_full(state, handle):
+        handle.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", half_then_full)
+    with pytest.raises(InputError, match=r"last\.pt: cannot write the checkpoint .*No space left.*Free some"):
+        checkpoint.save({"fingerprint": "a", "epoch": 2}, path)
+    monkeypatch.setattr(torch, "save", real)
+    assert checkpoint.load(path, "a", CPU)["epoch"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_real_full_device_is_reported_the_same_way(tmp_path):
+    """/dev/full answers every write as a full disk does."""
+    try:
+        (tmp_path / "last.tmp").symlink_to("/dev/full")
+    except OSError:
+        pytest.skip("no /dev/full here")
+    with pytest.raises(InputError, match="No space left"):
+        checkpoint.save({"x": torch.zeros(100_000)}, tmp_path / "last.pt")
+
+
+def test_a_second_process_is_turned_away_and_let_in_after_the_first(tmp_path):
+    hold = (
+        "import sys; from pathlib import Path; from asm import checkpoint\n"
+        "with checkpoint.exclusive(Path(sys.argv[1])):\n"
+        "    print('held', flush=True); sys.stdin.read()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout.readline().strip() == "held"
+    with pytest.raises(InputError, match=f"process {other.pid} is at work"), checkpoint.exclusive(tmp_path):
+        pass
+    other.kill()  # SIGKILL: the lock falls with the process
+    other.wait()
+    with checkpoint.exclusive(tmp_path):
+        pass

@@ -1,0 +1,170 @@
+"""params.yaml and profiles: what is refused and how it is named, and which cells a change touches."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from asm import grid, params
+from asm.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(content: str) -> Path:
+        path = tmp_path / "params.yaml"
+        path.write_text(content)
+        return path
+
+    return write
+
+
+def test_the_committed_params_are_valid_and_spell_out_every_default():
+    found = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert found == params.Params().model_dump()
+    params.load_params(ROOT / "params.yaml")
+
+
+def test_the_committed_params_hold_no_anchor_alias_or_interpolation():
+    """DVC's -S leaves aliased values unchanged without a word."""
+    text = (ROOT / "params.yaml").read_text()
+    lines = [line.split("#")[0] for line in text.splitlines()]
+    assert not any(mark in line for line in lines for mark in ("&", "*", "${", "<<"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("thresholds: {init_claen: 0.7}", "thresholds.init_claen: unknown key; known here: adaptive"),
+        ("tresholds: {}", "tresholds: unknown key"),
+        ("losses: {omega: high}", "losses.omega: .*number.*found 'high'"),
+        ("thresholds: {adaptive: 1}", "thresholds.adaptive: .*boolean.*found 1"),
+        ("thresholds: {init_clean: 1.5}", "thresholds.init_clean: .*less than or equal to 1"),
+        ("thresholds: {confidence: mean}", "thresholds.confidence: .*'label' or 'max'.*found 'mean'"),
+        ("losses: {replace_with_ce: [all]}", r"losses.replace_with_ce.0: .*found 'all'"),
+        ("noise: {seed: 1.5}", "noise.seed: .*integer"),
+        ("noise: [1, 2]", "noise: "),
+        ("- a\n- b", "expected a mapping of keys to values, found list"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_bad_params_name_file_key_and_value(written, content, message):
+    with pytest.raises(InputError, match=message) as error:
+        params.load_params(written(content))
+    assert "params.yaml" in str(error.value)
+
+
+def test_every_fault_is_listed_at_once(written):
+    with pytest.raises(InputError, match=r"(?s)optimizer\.lr.*losses\.gama"):
+        params.load_params(written("optimizer: {lr: -1}\nlosses: {gama: 1}"))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"params\.yaml: no such file"):
+        params.load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda p: p.stem)
+def test_every_committed_profile_resolves(path):
+    profile = params.load_profile(path)
+    assert profile.profile == path.stem
+    content = grid.grid(params.load_params(ROOT / "params.yaml"), profile)
+    assert [c["cell"] for c in content["cells"]] == list(profile.cells)
+
+
+def test_the_demo_stays_small_enough_for_dvc():
+    demo = params.load_profile(ROOT / "profiles" / "demo.yaml")
+    shared = 3 + len(demo.render) + len(demo.datasets) * (1 + len(demo.noises)) + len(demo.inits)
+    assert shared + len(demo.tsne) + 2 * len(demo.cells) <= 50
+
+
+def small(**cells) -> dict:
+    content = yaml.safe_load((ROOT / "profiles" / "smoke.yaml").read_text())
+    row = {"dataset": "synthetic", "noise": "n30", "init": "au", "seed": 0}
+    content["cells"] = {
+        "base": {**row, "method": "baseline"},
+        "asm": {**row, "method": "asm"},
+        **{key: {**row, "method": "asm", **extra} for key, extra in cells.items()},
+    }
+    content["tsne"] = ["asm"]
+    content["headline"] = {"title": "t", "baseline": "base", "asm": "asm"}
+    return content
+
+
+def profile(**cells) -> params.Profile:
+    return params.parse(params.Profile, small(**cells), "test profile")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": {"dataset": "rafdb"}}, r"cells.x.dataset: 'rafdb' is not among \['synthetic'\]"),
+        ({"x": {"noise": "n99"}}, "cells.x.noise: 'n99'"),
+        ({"x": {"method": "scnn"}}, "cells.x.method: 'scnn' is not among .*'asm', 'baseline'"),
+        ({"x": {"init": "imagenet"}}, "cells.x.init: 'imagenet'"),
+        ({"x": {"seed": "zero"}}, "cells.x.seed: .*integer"),
+        ({"x.y": {}}, "cells.x.y"),
+    ],
+)
+def test_dangling_references_in_a_profile_are_named(change, message):
+    with pytest.raises(InputError, match=message):
+        profile(**change)
+
+
+@pytest.mark.parametrize(
+    ("section", "entry", "message"),
+    [
+        ("noises", {"kind": "symmetric"}, "needs a `rate`"),
+        ("noises", {"kind": "list"}, "needs the `path`"),
+        ("noises", {"kind": "symmetric", "rate": 1.0}, "less than 1"),
+        ("inits", {"weights": "msceleb"}, "need the `path`"),
+        ("inits", {"weights": "synthetic"}, "need the number of `faces`"),
+    ],
+)
+def test_incomplete_entries_are_named(section, entry, message):
+    content = small()
+    content[section]["new"] = entry
+    with pytest.raises(InputError, match=rf"{section}\.new.*{message}"):
+        params.parse(params.Profile, content, "test profile")
+
+
+def test_a_cells_set_must_name_a_section_its_method_reads():
+    bad = profile(x={"method": "baseline", "set": {"losses": {"omega": 2.0}}})
+    with pytest.raises(InputError, match=r"cells\.x\.set\.losses: method 'baseline' reads only"):
+        grid.resolve_cell(params.Params(), bad, "x")
+    bad = profile(x={"set": {"losses": {"omga": 2.0}}})
+    with pytest.raises(InputError, match=r"losses\.omga: unknown key"):
+        grid.resolve_cell(params.Params(), bad, "x")
+
+
+def cell_files(values: dict, current: params.Profile, out: Path) -> dict[str, str]:
+    grid.write_configs(params.parse(params.Params, values, "params.yaml"), current, out)
+    return {path.stem: path.read_text() for path in (out / "cells").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("values", "touched"),
+    [
+        ({"thresholds": {"init_clean": 0.7}}, {"asm", "omega"}),
+        ({"losses": {"omega": 2.0}}, {"asm", "fixed"}),
+        ({"optimizer": {"lr": 0.01}}, {"base", "asm", "omega", "fixed"}),
+        ({"noise": {"seed": 3}}, set()),
+        ({"pretrain": {"seed": 3}}, set()),
+    ],
+)
+def test_a_changed_key_touches_only_the_cells_that_read_it(tmp_path, values, touched):
+    current = profile(
+        omega={"set": {"losses": {"omega": 1.0}}}, fixed={"set": {"thresholds": {"init_clean": 0.95}}}
+    )
+    before = cell_files({}, current, tmp_path / "a")
+    after = cell_files(values, current, tmp_path / "b")
+    assert {key for key in before if before[key] != after[key]} == touched
+
+
+def test_the_grid_says_what_each_cell_changed():
+    current = profile(omega={"set": {"losses": {"omega": 2.0}}}, same={"set": {"losses": {"omega": 0.6}}})
+    cells = {c["cell"]: c["changed"] for c in grid.grid(params.Params(), current)["cells"]}
+    assert cells == {"base": {}, "asm": {}, "omega": {"losses.omega": 2.0}, "same": {}}
