@@ -6,9 +6,17 @@ from pathlib import Path
 import numpy as np
 from sklearn.manifold import TSNE
 
+from asm.evaluation import read_arrays
+
 
 def embed(features: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Features [N, D] -> coordinates float32 [N, 2]; perplexity 30, or less where N is small."""
+    """Features [N, D] -> coordinates float32 [N, 2]; perplexity 30, or less where N is small.
+
+    A single sample, and features that are all the same (a collapsed network), lie at the origin: scikit-learn's
+    initialisation would divide by their spread.
+    """
+    if np.ptp(features, axis=0).max() < 1e-12:
+        return np.zeros((len(features), 2), np.float32)
     perplexity = min(30, max((len(features) - 1) / 3, 1))
     # one process: the sum's order, and so the picture, must not depend on the number of cores
     tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1)
@@ -22,12 +30,14 @@ def embed_run(run: Path, out: Path) -> None:
         run: the folder that training wrote.
         out: npz with test_xy, test_label, test_pred, test_subset, train_xy, train_label (given), train_true,
             train_subset (codes of asm.mining; -1 for a method that does not mine) and classes.
+
+    Raises:
+        InputError: a file of the run is missing or truncated.
     """
-    with np.load(run / "features.npz") as features, np.load(run / "predictions.npz") as predictions:
-        features, predictions = dict(features), dict(predictions)
-    with np.load(run / "mining.npz") as mining:
-        rows = features["train_rows"]
-        given, clean, subsets = mining["given_labels"][rows], mining["clean_labels"][rows], mining["subsets"]
+    features, predictions, mining = (
+        read_arrays(run / f"{name}.npz") for name in ("features", "predictions", "mining")
+    )
+    rows, subsets = features["train_rows"], mining["subsets"]
     test_subset = features["test_subset"]
     out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
@@ -37,8 +47,8 @@ def embed_run(run: Path, out: Path) -> None:
         test_pred=predictions["test_probabilities"][-1].mean(0).argmax(1),
         test_subset=test_subset if len(test_subset) else np.full(len(features["test"]), -1, np.int8),
         train_xy=embed(features["train"]),
-        train_label=given,
-        train_true=clean,
+        train_label=mining["given_labels"][rows],
+        train_true=mining["clean_labels"][rows],
         train_subset=subsets[-1][rows] if len(subsets) else np.full(len(rows), -1, np.int8),
         classes=np.array(json.loads((run / "run.json").read_text(encoding="utf-8"))["classes"]),
     )

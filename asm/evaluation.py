@@ -6,6 +6,7 @@ numpy only: no network is run here. Accuracies and shares are fractions in [0, 1
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -31,32 +32,27 @@ def expected_calibration_error(probs: np.ndarray, labels: np.ndarray, bins: int 
     return float(np.abs(gap).sum() / count.sum())
 
 
-def subset_quality(codes: np.ndarray, flipped: np.ndarray) -> dict[str, Any]:
-    """How well one epoch's partition tells wrong labels from right ones.
+def subset_quality(codes: np.ndarray, truth: np.ndarray, subset: str) -> dict[str, Any]:
+    """One epoch's partition against known truth.
 
     Args:
         codes: int8 [N], 0 clean, 1 ambiguous, 2 noisy.
-        flipped: bool [N], the given label is known to be wrong.
+        truth: bool [N], e.g. "the given label is wrong" for the subset "noisy".
+        subset: the name of the subset that should hold the true ones.
 
     Returns:
-        precision, recall and F1 of "noisy" as a detector of `flipped` (None where undefined), and each
-        subset's share of wrong labels (None for an empty subset).
+        precision, recall and F1 of `subset` as a detector of `truth` (all None where nothing is true, the
+        precision also for an empty subset), and `share`: the share of true ones in each subset (None for an
+        empty one).
     """
-    called = codes == 2
-    hits = int((called & flipped).sum())
-    precision = hits / called.sum() if called.any() else None
-    recall = hits / flipped.sum() if flipped.any() else None
-    f1 = None
-    if flipped.any():
-        f1 = 2 * hits / (called.sum() + flipped.sum())
-    else:
-        precision = None
+    called = codes == SUBSETS.index(subset)
+    hits, any_true = int((called & truth).sum()), bool(truth.any())
     return {
-        "precision": _number(precision),
-        "recall": _number(recall),
-        "f1": _number(f1),
-        "wrong_share": {
-            name: _number(flipped[codes == code].mean()) if (codes == code).any() else None
+        "precision": float(hits / called.sum()) if any_true and called.any() else None,
+        "recall": float(hits / truth.sum()) if any_true else None,
+        "f1": float(2 * hits / (called.sum() + truth.sum())) if any_true else None,
+        "share": {
+            name: float(truth[codes == code].mean()) if (codes == code).any() else None
             for code, name in enumerate(SUBSETS)
         },
     }
@@ -64,57 +60,80 @@ def subset_quality(codes: np.ndarray, flipped: np.ndarray) -> dict[str, Any]:
 
 def vote_entropy(votes: np.ndarray) -> np.ndarray:
     """Shannon entropy in nats of each row of vote counts [N, V] -> [N]; 0 for a row without votes."""
-    total = votes.sum(1, keepdims=True)
-    share = votes / np.maximum(total, 1)
-    return -(share * np.log(np.where(share > 0, share, 1))).sum(1)
+    share = votes / np.maximum(votes.sum(1, keepdims=True), 1)
+    return _entropy(share)
 
 
-def mining_scores(run: Path, manifest: pd.DataFrame) -> dict[str, Any] | None:
+def mining_scores(run: Path, manifest: pd.DataFrame, confidence: str = "label") -> dict[str, Any] | None:
     """Mining against truth, epoch by epoch; None for a method that does not mine.
+
+    The rankings (AUROC, rank correlation) are by the networks' mean probabilities after the last epoch.
 
     Args:
         run: a run's folder.
         manifest: the data set's rows (`id`, optional `ambiguous`, `votes_*`).
+        confidence: the run's reading of Eq. 3, by which low confidence should tell wrong labels: "label" is
+            the probability of the given label, "max" the largest one.
+
+    Raises:
+        InputError: the run is incomplete or of other data.
     """
-    stored = _load(run / "mining.npz")
+    stored = read_arrays(run / "mining.npz")
     if len(stored["epochs"]) == 0:
         return None
-    given = stored["given_labels"]
+    truth = _rows(manifest, stored["train_ids"], run / "mining.npz")
+    given, probs, subsets = stored["given_labels"], stored["probabilities"], stored["subsets"]
     flipped = given != stored["clean_labels"]
-    quality = [subset_quality(codes, flipped) for codes in stored["subsets"]]
-    of_label = stored["probabilities"][np.arange(len(given)), given]
-    truth = manifest.set_index("id").loc[stored["train_ids"]]
-    last = stored["subsets"][-1]
+    confident = probs.max(1) if confidence == "max" else probs[np.arange(len(given)), given]
+    wrong = _by_epoch(subsets, flipped, "noisy")
     return {
         "epoch": stored["epochs"].tolist(),
-        **{f"noisy_{name}": [q[name] for q in quality] for name in ("precision", "recall", "f1")},
-        "wrong_share": {name: [q["wrong_share"][name] for q in quality] for name in SUBSETS},
-        "auroc_flipped": _auroc(flipped, -of_label),
-        "ambiguity": _ambiguity(last, stored["probabilities"], truth),
-        "vote_entropy_spearman": _vote_correlation(stored["probabilities"], truth),
+        **{f"noisy_{name}": wrong[name] for name in ("precision", "recall", "f1")},
+        "wrong_share": wrong["share"],
+        "auroc_flipped": _auroc(flipped, -confident),
+        "ambiguity": _ambiguity(subsets, probs, truth),
+        "vote_entropy_spearman": _vote_correlation(probs, truth),
     }
 
 
-def _ambiguity(codes: np.ndarray, probs: np.ndarray, truth: pd.DataFrame) -> dict[str, Any] | None:
-    """The ambiguous subset against known blends; the ranking is by entropy of the mean probabilities."""
+def _by_epoch(subsets: np.ndarray, truth: np.ndarray, subset: str) -> dict[str, Any]:
+    """`subset_quality` of each epoch's codes, int8 [E, N]: the same keys with lists over epochs."""
+    quality = [subset_quality(codes, truth, subset) for codes in subsets]
+    return {
+        **{key: [q[key] for q in quality] for key in ("precision", "recall", "f1")},
+        "share": {name: [q["share"][name] for q in quality] for name in SUBSETS},
+    }
+
+
+def _ambiguity(subsets: np.ndarray, probs: np.ndarray, truth: pd.DataFrame) -> dict[str, Any] | None:
+    """The ambiguous subset against known blends: after the last epoch, and `by_epoch`. The AUROC is that of
+    the entropy of the mean probabilities, which does not see the given label."""
     if "ambiguous" not in truth:
         return None
     known = truth["ambiguous"].to_numpy(dtype=bool)
-    called = codes == 1
+    found = _by_epoch(subsets, known, "ambiguous")
     return {
-        "precision": _number(known[called].mean()) if called.any() else None,
-        "recall": _number(called[known].mean()) if known.any() else None,
+        **{key: found[key][-1] for key in ("precision", "recall", "f1")},
         "auroc": _auroc(known, _entropy(probs)),
-        "share": _number(known.mean()),
+        "by_epoch": found,
     }
 
 
 def _vote_correlation(probs: np.ndarray, truth: pd.DataFrame) -> float | None:
-    """Spearman's rank correlation of the prediction's entropy with the entropy of the annotators' votes."""
+    """Spearman's rank correlation of the prediction's entropy with the entropy of the annotators' votes.
+
+    All ten votes of FER+ count, also "unknown" and "no face": an annotator who could name no expression
+    disagrees with one who could, and without those votes 6 x happy + 4 x unknown would pass for unanimous.
+    None where either entropy is the same for all samples.
+    """
     columns = [c for c in truth if c.startswith("votes_")]
     if not columns:
         return None
-    return _number(spearmanr(_entropy(probs), vote_entropy(truth[columns].to_numpy(float))).statistic)
+    # rounded: the same counts in other columns are a tie, whatever order the floats were added in
+    ours, theirs = _entropy(probs), vote_entropy(truth[columns].to_numpy(float)).round(9)
+    if np.ptp(ours) == 0 or np.ptp(theirs) == 0:
+        return None
+    return float(spearmanr(ours, theirs).statistic)
 
 
 def evaluate(run: Path, manifest: pd.DataFrame, noise: dict[str, Any]) -> dict[str, Any]:
@@ -130,19 +149,14 @@ def evaluate(run: Path, manifest: pd.DataFrame, noise: dict[str, Any]) -> dict[s
     """
     info = json.loads(_existing(run / "run.json").read_text(encoding="utf-8"))
     history = pd.read_csv(_existing(run / "history.csv"))
-    stored = _load(run / "predictions.npz")
+    stored = read_arrays(run / "predictions.npz")
     classes, config = info["classes"], info["config"]
-    known = set(manifest["id"])
-    if strangers := [i for i in stored["test_ids"] if i not in known]:
-        raise InputError(
-            f"{run / 'predictions.npz'}: {len(strangers)} test samples, e.g. {strangers[:3]}, are not in "
-            "this data set's manifest; the run belongs to other data: train it again"
-        )
+    rows = _rows(manifest, stored["test_ids"], run / "predictions.npz")
     truth, per_epoch = stored["test_labels"], stored["test_probabilities"]  # [E, networks, N, K]
     final = per_epoch[-1].mean(0)
     predicted = final.argmax(1)
     precision, recall, f1, support = precision_recall_fscore_support(
-        truth, predicted, labels=range(len(classes)), zero_division=0
+        truth, predicted, labels=range(len(classes)), zero_division=np.nan
     )
     accuracy = history["test_accuracy"]
     test = {
@@ -169,9 +183,9 @@ def evaluate(run: Path, manifest: pd.DataFrame, noise: dict[str, Any]) -> dict[s
         "per_class": [
             {
                 "class": name,
-                "recall": float(recall[k]),
-                "precision": float(precision[k]),
-                "f1": float(f1[k]),
+                "recall": _number(recall[k]),
+                "precision": _number(precision[k]),
+                "f1": _number(f1[k]),
                 "support": int(support[k]),
             }
             for k, name in enumerate(classes)
@@ -180,10 +194,10 @@ def evaluate(run: Path, manifest: pd.DataFrame, noise: dict[str, Any]) -> dict[s
     }
     if "valid_accuracy" in history:
         test["valid_accuracy"] = {"last5": float(history["valid_accuracy"].tail(len(per_epoch)).mean())}
-    if "ambiguous" in manifest:
-        plain = ~manifest.set_index("id").loc[stored["test_ids"], "ambiguous"].to_numpy(dtype=bool)
+    if "ambiguous" in rows:
+        plain = ~rows["ambiguous"].to_numpy(dtype=bool)
         hits = per_epoch.mean(1).argmax(2)[:, plain] == truth[plain]
-        test["unambiguous_accuracy"] = float(hits.mean())
+        test["unambiguous_accuracy"] = float(hits.mean()) if plain.any() else None
     return {
         **{key: config[key] for key in ("cell", "dataset", "method", "seed")},
         "classes": classes,
@@ -191,7 +205,7 @@ def evaluate(run: Path, manifest: pd.DataFrame, noise: dict[str, Any]) -> dict[s
         "versions": info["versions"],
         "test": test,
         "curves": _curves(history, classes),
-        "mining": mining_scores(run, manifest),
+        "mining": mining_scores(run, manifest, config.get("thresholds", {}).get("confidence", "label")),
     }
 
 
@@ -227,8 +241,21 @@ def _auroc(positive: np.ndarray, score: np.ndarray) -> float | None:
     return float(roc_auc_score(positive, score))
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(value)
+def _number(value: float) -> float | None:
+    """None for NaN, scikit-learn's mark of an undefined score, which JSON does not know."""
+    return None if np.isnan(value) else float(value)
+
+
+def _rows(manifest: pd.DataFrame, ids: np.ndarray, path: Path) -> pd.DataFrame:
+    """The manifest's rows of a run's samples, in the run's order."""
+    table = manifest.set_index("id")
+    strangers = [str(i) for i in ids if i not in table.index]
+    if strangers:
+        raise InputError(
+            f"{path}: {len(strangers)} of {len(ids)} samples, e.g. {', '.join(strangers[:3])}, are not in "
+            "this data set's manifest; the run belongs to other data: train this cell again"
+        )
+    return table.loc[ids]
 
 
 def _existing(path: Path) -> Path:
@@ -237,6 +264,11 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
-    with np.load(_existing(path)) as stored:
-        return dict(stored)
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of one npz file of a run. Raises InputError for a missing or truncated file."""
+    _existing(path)
+    try:
+        with np.load(path) as stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise InputError(f"{path}: cannot be read ({error}); train this cell again") from error

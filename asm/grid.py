@@ -14,6 +14,10 @@ from asm.errors import InputError
 from asm.params import METHOD_SECTIONS, Align, CellConfig, Params, Profile, parse
 
 
+# Of the data sets that the paper reports, where the profile's options do not say.
+USUAL_CLASSES = {"synthetic": 7, "rafdb": 7, "ferplus": 8, "affectnet": 8}
+
+
 def resolve_cell(params: Params, profile: Profile, cell: str) -> CellConfig:
     """One cell's configuration: params.yaml, the profile's size, then the row's own `set`."""
     row = profile.cells[cell]
@@ -57,14 +61,20 @@ def grid(params: Params, profile: Profile) -> dict[str, Any]:
     return {
         "profile": profile.profile,
         "datasets": {
-            key: {"source": entry.source, "classes": int(entry.options.get("num_classes", 8))}
-            if entry.source in ("ferplus", "affectnet")
-            else {"source": entry.source, "classes": 7}
+            key: {
+                "source": entry.source,
+                "classes": entry.options.get("num_classes", USUAL_CLASSES.get(entry.source)),
+            }
             for key, entry in profile.datasets.items()
         },
         "noises": {k: {"kind": n.kind, "rate": n.rate} for k, n in profile.noises.items()},
         "inits": {k: {"weights": i.weights} for k, i in profile.inits.items()},
         **profile.training.model_dump(),
+        "defaults": {
+            f"{section}.{key}": value
+            for section in METHOD_SECTIONS["asm"]
+            for key, value in getattr(params, section).model_dump().items()
+        },
         "cells": [
             {
                 "cell": key,

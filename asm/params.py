@@ -195,7 +195,7 @@ class Headline(Section):
 class Profile(Section):
     profile: Name
     training: Training
-    render: dict[Name, Render] = {}
+    render: dict[Name, Render]  # {} where no faces are drawn; dvc.yaml needs the key
     datasets: dict[Name, DatasetEntry]
     noises: dict[Name, NoiseEntry]
     inits: dict[Name, InitEntry]

@@ -4,6 +4,7 @@ The latter sees noise-free expression parameters of other rendered identities, b
 not the equivalent of pre-training on MS-Celeb-1M, which teaches identity: say so beside every result.
 """
 
+import math
 import sys
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from asm import augment, backbone
+from asm.errors import InputError
 from asm.faces.alignment import similarity, warp
 from asm.params import Augment, Pretrain
 from asm.training import batches, epoch_seed
@@ -46,6 +48,9 @@ def regress_action_units(
     Returns:
         The backbone's tensors (head left out) and each epoch's mean squared error, in units of the targets'
         overall variance (1 = no better than the mean).
+
+    Raises:
+        InputError: the error became NaN or infinite.
     """
     mean = targets.mean(0)
     scale = (targets - mean).square().mean().sqrt()
@@ -69,5 +74,9 @@ def regress_action_units(
             loss.backward()
             optimizer.step()
             total += float(loss.detach()) * len(index)
+        if not math.isfinite(total):
+            raise InputError(
+                f"pre-training: the error of epoch {epoch} is {total}; lower pretrain.lr (found {options.lr})"
+            )
         errors.append(total / len(faces))
     return {k: v.cpu() for k, v in backbone.backbone_state(network).items()}, errors

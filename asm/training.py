@@ -32,7 +32,7 @@ CHECK_EVERY = 64  # steps between looks at the losses: looking at each would sta
 TSNE_TRAINING_SAMPLES = 1500
 
 
-class NonFiniteLoss(RuntimeError):
+class NonFiniteLoss(InputError):
     """A loss became NaN or infinite; the message names epoch, step and the samples' ids."""
 
 

@@ -4,20 +4,23 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from asm import noise
 from asm.errors import InputError, reported
+from asm.faces import store
 from asm.params import read_yaml
 
 
-def given_labels(train: pd.DataFrame, classes: list[str], config: dict) -> pd.Series:
-    """The labels that training sees, by the kind of noise that the configuration names."""
+def given_labels(train: pd.DataFrame, classes: list[str], config: dict) -> np.ndarray:
+    """The labels that training sees, int64 [N] (-1: left out), by the configured kind of noise."""
     clean = train["label"].to_numpy()
     if config["kind"] == "list":
-        return noise.from_list(
-            Path(config["path"]), train["id"].tolist(), clean, len(classes), base=config.get("base")
-        )
+        path = Path(config["path"])
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; put the list of noisy labels there")
+        return noise.from_list(path, train["id"].tolist(), clean, len(classes), base=config.get("base"))
     if config["kind"] == "original":
         if "original_label" not in train:
             raise InputError("noise kind 'original': this data set holds no second annotator's labels")
@@ -34,8 +37,8 @@ if __name__ == "__main__":
     args = parser.parse_args()
     with reported():
         config = read_yaml(args.config)
-        classes = json.loads((args.faces / "summary.json").read_text(encoding="utf-8"))["classes"]
-        manifest = pd.read_csv(args.faces / "manifest.csv", dtype={"id": str})
+        aligned = store.load(args.faces)
+        classes, manifest = list(aligned.classes), aligned.manifest
         train = manifest[manifest["split"] == "train"]
         given = given_labels(train, classes, config)
         description = noise.describe(train["label"].to_numpy(), given, len(classes))

@@ -21,8 +21,9 @@ if __name__ == "__main__":
     with reported():
         details = evaluate(
             args.run,
-            pd.read_csv(args.faces / "manifest.csv", dtype={"id": str}),
-            json.loads((args.noise).read_text(encoding="utf-8")),
+            # names such as "007" or "NA" are names
+            pd.read_csv(args.faces / "manifest.csv", dtype={"id": str}, keep_default_na=False),
+            json.loads(args.noise.read_text(encoding="utf-8")),
         )
         init = json.loads((args.init / "summary.json").read_text(encoding="utf-8"))
         details["backbone"] = {"weights": init["weights"], "width": init["width"]}

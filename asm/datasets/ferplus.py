@@ -22,7 +22,7 @@ VOTES = (*CLASSES, "unknown", "nf")  # nf: no face
 FER2013_CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")  # ids 0 to 6
 FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
 USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
-RULES = ("majority", "probability", "argmax")
+RULES = ("majority", "probability", "argmax", "any")
 NEW, LABEL, KAGGLE = "fer2013new.csv", "label.csv", "fer2013.csv"
 SIDE = 48  # pixels
 TREE = """
@@ -94,7 +94,8 @@ def apply_rule(votes: np.ndarray, rule: str, min_votes: int = 2) -> np.ndarray:
     or are three; taking stops at unknown or no face, which counts only if it comes first. The label is the
     first entry taken. Left out where more than three entries or at most S/2 votes are taken.
     argmax: the entry with most votes, the first of `VOTES` among equals; nothing is set to zero.
-    Every rule leaves out the rows where unknown or no face wins.
+    These three leave out the rows where unknown or no face wins.
+    any: the expression with most votes, whatever else was voted; only rows without such a vote are left out.
     """
     if rule not in RULES:
         raise InputError(f"ferplus: rule: expected one of {', '.join(RULES)}, found {rule!r}.")
@@ -104,6 +105,9 @@ def apply_rule(votes: np.ndarray, rule: str, min_votes: int = 2) -> np.ndarray:
         distinct, inverse = np.unique(votes, axis=0, return_inverse=True)
         labels = [_probability_rule(np.where(row >= min_votes, row, 0)) for row in distinct]
         return np.array(labels, dtype=np.int64)[inverse.ravel()]
+    if rule == "any":
+        expressions = votes[:, : len(CLASSES)]
+        return np.where(expressions.sum(axis=1) > 0, expressions.argmax(axis=1), -1).astype(np.int64)
     label = votes.argmax(axis=1)
     if rule == "majority":
         kept = np.where(votes >= min_votes, votes, 0)

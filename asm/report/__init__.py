@@ -1,0 +1,1 @@
+"""Tables, figures and the report page. `paper.yaml` holds the published numbers printed beside ours."""

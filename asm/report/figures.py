@@ -1,0 +1,301 @@
+"""The report's figures: every one from the cells' details, png and svg."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from asm.report import drawing, embeddings, text
+from asm.report.cells import SUBSETS, Details, Estimate, Grid, Group, Headline, headlines, load, paper
+from asm.report.tables import HYPERPARAMETERS, is_hyperparameter_row
+
+SYMBOLS = {"losses.beta": "β", "losses.omega": "ω", "losses.gamma": "γ"}
+INDEX = "index.json"
+Drawn = tuple[str, str, Figure]  # file stem, caption, figure
+
+
+def _epoch_axis(axes: Axes, epochs: list[int]) -> None:
+    axes.set_xlabel("epoch")
+    axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _marker_step(epochs: list[int]) -> int:
+    return max(1, len(epochs) // 15)
+
+
+def _legend_below(axes: Axes) -> None:
+    entries = len(axes.get_legend_handles_labels()[0])
+    columns = entries if entries <= 4 else (entries + 1) // 2
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+    axes.legend(**below, ncols=columns, columnspacing=1.0, handlelength=1.3)
+
+
+def thresholds(details: Details, warmup: int) -> Figure | None:
+    """T_c per class (solid) and T_n = 1 - T_c (dashed), and the subsets' shares, over the epochs."""
+    curves = details.curves
+    if not curves.threshold_clean:
+        return None
+    figure = drawing.canvas(11, 5.4)
+    left, right = figure.subplots(1, 2)
+    every = _marker_step(curves.epoch)
+    for k, (name, values) in enumerate(curves.threshold_clean.items()):
+        colour, clean = drawing.COLOURS[k % len(drawing.COLOURS)], drawing.series(values)
+        left.plot(curves.epoch, clean, color=colour, lw=2, marker="o", ms=3, markevery=every, label=name)
+        left.plot(curves.epoch, 1 - clean, color=colour, lw=1.4, ls="--")
+    left.set(ylim=(0, 1), ylabel="threshold", title="$T_c$ (solid) and $T_n = 1 - T_c$ (dashed)")
+    shares = {s: drawing.series(getattr(curves, f"subset_{s}"), len(curves.epoch)) for s in SUBSETS}
+    mined = ~np.isnan(np.sum(list(shares.values()), axis=0))
+    bottom = np.zeros(int(mined.sum()))
+    at = np.array(curves.epoch)[mined]
+    for name, share in shares.items():
+        top = bottom + 100 * share[mined]
+        # from half an epoch before the first mined one, so that a run with one mined epoch still shows
+        edges = np.r_[at[:1] - 0.5, at, at[-1:] + 0.5]
+        low, high = (np.r_[y[:1], y, y[-1:]] for y in (bottom, top))
+        right.fill_between(edges, low, high, color=drawing.SUBSET_COLOURS[name], lw=0, label=name)
+        bottom = top
+    right.set(ylim=(0, 100), ylabel="share of training samples, %", title="Subsets")
+    for axes in (left, right):
+        _epoch_axis(axes, curves.epoch)
+        drawing.shade_warmup(axes, warmup)
+        _legend_below(axes)
+    return figure
+
+
+def accuracy(grid: Grid, dataset: str, init: str) -> Figure | None:
+    """Test accuracy over epochs, one panel per noise; thin lines are seeds, thick ones their mean."""
+    panels = []
+    for noise in grid.ordered_noises():
+        groups = [
+            g for g in grid.groups() if g.key[:2] == (dataset, noise) and (g.init, g.changed) == (init, {})
+        ]
+        groups = [g for g in groups if g.done]
+        if groups:
+            panels.append((noise, groups))
+    if not panels:
+        return None
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = drawing.canvas(max(3.6 * columns + 0.8, 5.5), 3.5 * rows + 0.7)
+    grid_axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    named = {}
+    for axes, (noise, groups) in zip(grid_axes.flat, panels, strict=False):
+        for group in groups:
+            colour = drawing.METHOD_COLOURS.get(group.method, "#D55E00")
+            curves = [100 * drawing.series(d.curves.accuracy) for d in group.done]
+            epochs = group.done[0].curves.epoch
+            for curve, details in zip(curves, group.done, strict=True):
+                axes.plot(details.curves.epoch, curve, color=colour, lw=0.8, alpha=0.55)
+            if len({len(c) for c in curves}) == 1:
+                named[group.method] = axes.plot(epochs, np.mean(curves, axis=0), color=colour, lw=2.4)[0]
+        name = text.noise_name(grid.noises[noise])
+        axes.set_title(name if name == "real labels" else f"label noise {name}")
+        _epoch_axis(axes, epochs)
+    for axes in grid_axes.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes in grid_axes[:, 0]:
+        axes.set_ylabel("test accuracy, %")
+    handles = {m: named[m] for m in text.METHOD_NAMES if m in named} | named
+    labels = [text.method_name(m) for m in handles]
+    figure.legend(handles.values(), labels, loc="outside lower center", ncols=max(len(handles), 1))
+    return figure
+
+
+def mining(details: Details) -> Figure | None:
+    """Precision, recall and F1 of the noisy subset, and each subset's share of wrong labels."""
+    mined = details.mining
+    if mined is None or mined.noisy_f1 is None or np.isnan(drawing.series(mined.noisy_f1)).all():
+        return None
+    figure = drawing.canvas(10, 4.6)
+    left, right = figure.subplots(1, 2)
+    every = _marker_step(mined.epoch)
+    for name, colour, mark in (
+        ("precision", "#0072B2", "o"),
+        ("recall", "#D55E00", "s"),
+        ("F1", "#333333", "^"),
+    ):
+        values = drawing.series(getattr(mined, f"noisy_{name.lower()}"), len(mined.epoch))
+        left.plot(
+            mined.epoch, 100 * values, color=colour, marker=mark, markevery=every, ms=5, lw=2, label=name
+        )
+    left.set(title="Noisy subset against changed labels", ylabel="precision, recall, F1 in %")
+    for name, mark in embeddings.MARKERS.items():
+        values = drawing.series((mined.wrong_share or {}).get(name), len(mined.epoch))
+        right.plot(
+            mined.epoch,
+            100 * values,
+            color=drawing.SUBSET_COLOURS[name],
+            marker=mark,
+            markevery=every,
+            ms=5,
+            lw=2,
+            label=name,
+        )
+    if details.noise.realised is not None:
+        right.axhline(100 * details.noise.realised, color="#777777", ls=":", lw=1.8, label="all samples")
+    right.set(title="Wrong labels in each subset", ylabel="share of the subset's labels, %")
+    for axes in (left, right):
+        _epoch_axis(axes, mined.epoch)
+        axes.set_ylim(0, 102)
+        _legend_below(axes)
+    return figure
+
+
+def confusion(baseline: Group, asm: Group) -> Figure:
+    """Confusion matrices (rows: true class, percent of the row) summed over seeds."""
+    classes = asm.done[0].classes
+    side = 0.55 * len(classes) + 1.2
+    figure = drawing.canvas(2 * side + 1.0, side + 0.6)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, group in zip(panels, (baseline, asm), strict=True):
+        counts = np.sum([d.test.confusion for d in group.done], axis=0)
+        share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+        for row, column in np.ndindex(share.shape):
+            value = share[row, column]
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=11,
+                      color="white" if value > 55 else "black")  # fmt: skip
+        axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(classes)), classes)
+        axes.set(title=text.method_name(group.method), xlabel="predicted")
+        axes.grid(False)
+        axes.tick_params(length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    panels[0].set_ylabel("true")
+    figure.colorbar(image, ax=panels, label="% of the true class", shrink=0.85)
+    return figure
+
+
+def hyperparameters(grid: Grid) -> Figure | None:
+    """Accuracy against β, ω and γ, ours above the paper's; only those the grid varies; None if none."""
+    many = len({cell.init for cell in grid.cells}) > 1
+    varied = {}
+    for key, printed in HYPERPARAMETERS.items():
+        default = grid.defaults.get(key, printed)
+        lines: dict[str, dict[float, Estimate]] = {}
+        for group in grid.groups():
+            found = group.accuracy()
+            if is_hyperparameter_row(group, key) and found is not None:
+                name = f"{group.dataset}, {text.noise_name(grid.noises[group.noise])}"
+                name += f", {group.init}" if many else ""
+                lines.setdefault(name, {})[float(group.changed.get(key, default))] = found
+        lines = {name: points for name, points in lines.items() if len(points) > 1}
+        if lines:
+            varied[key] = lines
+    if not varied:
+        return None
+    names = list(dict.fromkeys(name for lines in varied.values() for name in lines))
+    colours = dict(zip(names, np.resize(drawing.COLOURS, len(names)), strict=True))
+    figure = drawing.canvas(max(4.1 * len(varied), 5.5), 6.2)
+    panels = figure.subplots(2, len(varied), squeeze=False, sharex="col", sharey="row")
+    for (key, lines), (upper, lower) in zip(varied.items(), panels.T, strict=True):
+        symbol = SYMBOLS[key]
+        printed = paper()["fig_s1"][key.split(".")[1]]
+        values = sorted({float(v) for v in printed} | {v for points in lines.values() for v in points})
+        place = {v: i for i, v in enumerate(values)}  # evenly spaced, as in the paper's figure
+        for name, points in lines.items():
+            at = sorted(points)
+            error = [np.nan if points[v].half is None else points[v].half for v in at]
+            x, y = [place[v] for v in at], [points[v].mean for v in at]
+            upper.errorbar(
+                x, y, error, color=colours[name], marker="o", lw=2, capsize=4, label=f"ours: {name}"
+            )
+        x, label = [place[float(v)] for v in printed], "paper: RAF-DB, no noise added"
+        lower.plot(x, list(printed.values()), color=drawing.PAPER_COLOUR, marker="s", lw=2, label=label)
+        lower.set_xticks(range(len(values)), [f"{v:g}" for v in values])
+        lower.set_xlim(-0.4, len(values) - 0.6)
+        lower.set_xlabel(symbol)
+    panels[0, 0].set_ylabel("ours: accuracy, %")
+    panels[1, 0].set_ylabel("paper: accuracy, %")
+    drawn = [axes.get_legend_handles_labels() for axes in panels.flat]
+    entries = {
+        label: handle for handles, labels in drawn for handle, label in zip(handles, labels, strict=True)
+    }
+    columns = min(len(entries), 2)
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
+    return figure
+
+
+def _of_headline(grid: Grid, head: Headline, tsne_dir: Path) -> Iterator[Drawn]:
+    """The figures of one data set, at its headline noise."""
+    noise = text.noise_name(grid.noises[head.noise])
+    where = f"{head.dataset}, {noise if noise == 'real labels' else f'{noise} label noise'}"
+    details = head.asm.done[0]
+    seed = f"ASM, {where}, seed {details.seed}"
+    features = embeddings.read(head.asm, tsne_dir)
+    others = embeddings.read(head.baseline, tsne_dir)
+    if features is not None:
+        yield (
+            "fig1_tsne",
+            f"Fig. 1. t-SNE of the features ({seed.rsplit(',', 1)[0]}): left by expression, right by the "
+            "subset that the final thresholds give; black outlines mark what the mining got wrong.",
+            embeddings.subsets_figure(features, where.split(", ", 1)[1]),
+        )
+    if features is not None and others is not None:
+        caption = f"Supplement, Fig. 2. t-SNE of the test set: baseline (a) beside ASM (b) ({where})."
+        yield "figS2_tsne", caption, embeddings.comparison_figure(others, features)
+    made: list[tuple[str, str, Callable[[], Figure | None]]] = [
+        (
+            "fig_accuracy",
+            f"Test accuracy over epochs, {head.dataset}; thin lines are single seeds, thick ones their mean.",
+            lambda: accuracy(grid, head.dataset, head.init),
+        ),
+        (
+            "fig_thresholds",
+            f"Clean and noisy thresholds of each class, and the size of the subsets ({seed}).",
+            lambda: thresholds(details, grid.warmup_epochs),
+        ),
+        (
+            "fig_mining",
+            "How well the noisy subset finds the changed labels, and the wrong labels left in each subset "
+            f"({seed}).",
+            lambda: mining(details),
+        ),
+        (
+            "fig_confusion",
+            f"Confusion matrices on the test set, summed over seeds ({where}).",
+            lambda: confusion(head.baseline, head.asm) if head.baseline else None,
+        ),
+    ]
+    for stem, caption, draw in made:
+        figure = draw()
+        if figure is not None:
+            yield stem, caption, figure
+
+
+def _all(grid: Grid, tsne_dir: Path) -> Iterator[Drawn]:
+    for position, head in enumerate(headlines(grid)):
+        for stem, caption, figure in _of_headline(grid, head, tsne_dir):
+            yield (stem if position == 0 else f"{stem}_{head.dataset}"), caption, figure
+    figure = hyperparameters(grid)
+    if figure is not None:
+        caption = (
+            "Supplement, Fig. 1. Accuracy against one hyper-parameter, the others at their defaults: ours "
+            "above, the paper's curve (RAF-DB, no noise added) below; bars are 95 % intervals over seeds "
+            "where there are several."
+        )
+        yield "figS1_hyperparameters", caption, figure
+
+
+def write_all(grid: Path | dict, details_dir: Path, tsne_dir: Path, out: Path) -> list[Path]:
+    """Writes the figures that the evaluated cells allow as .png and .svg, and index.json with their captions.
+
+    A data set after the first has its name at the end of the file's. Returns the written files.
+    Raises InputError where `cells.load` or `embeddings.read` does.
+    """
+    loaded = load(grid, details_dir)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    written, index = [], []
+    with drawing.style():
+        for stem, caption, figure in _all(loaded, Path(tsne_dir)):
+            written += drawing.save(figure, out, stem)
+            index.append({"stem": stem, "caption": caption})
+    path = out / INDEX
+    path.write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
+    return [*written, path]

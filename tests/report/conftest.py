@@ -1,0 +1,214 @@
+"""A made-up grid with plausible details and t-SNE files, written through the real schema."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+CLASSES = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear"]
+EPOCHS, WARMUP = 12, 3
+ABLATIONS = [
+    {"losses.replace_with_ce": ["mutual", "consistency"]},
+    {"losses.replace_with_ce": ["consistency"]},
+    {"losses.replace_with_ce": ["mutual"]},
+    {"thresholds.confidence": "max"},
+    {"losses.drop_noisy": True},
+]
+OTHERS = [
+    {"losses.beta": 0},
+    {"losses.beta": 2},
+    {"losses.omega": 0.2},
+    {"losses.gamma": 5},
+    {"thresholds.adaptive": False},
+    {"thresholds.init_clean": 0.9, "thresholds.init_noisy": 0.1},
+]
+
+
+def make_grid(small: bool = False) -> dict:
+    """A demo-like grid: 0 % and 30 % noise, three seeds, ablations at 30 %."""
+    cells = []
+
+    def add(noise: str, method: str, seed: int, changed: dict, tag: str = "") -> None:
+        name = f"synthetic_{noise}_{method}{tag}_s{seed}"
+        cells.append(
+            {"cell": name, "dataset": "synthetic", "noise": noise, "method": method, "seed": seed}
+            | {"init": "au", "changed": changed}
+        )
+
+    for noise in ("n00", "n30"):
+        for method in ("baseline", "asm"):
+            for seed in range(1 if small else 3):
+                add(noise, method, seed, {})
+    if not small:
+        add("n30", "scn", 0, {})
+        for i, changed in enumerate([*ABLATIONS, *OTHERS]):
+            add("n30", "asm", 0, changed, f"-{i}")
+    return {
+        "profile": "made_up",
+        "datasets": {"synthetic": {"source": "synthetic", "classes": 7}},
+        "noises": {"n30": {"kind": "symmetric", "rate": 0.3}, "n00": {"kind": "symmetric", "rate": 0.0}},
+        "inits": {"au": {"weights": "synthetic"}},
+        "image_size": 48,
+        "width": 16,
+        "epochs": EPOCHS,
+        "warmup_epochs": WARMUP,
+        "batch_size": 32,
+        "cells": cells,
+    }
+
+
+def make_details(cell: dict, grid: dict, accuracy: float | None = None) -> dict:
+    """Plausible details of one cell; `accuracy` fixes the mean of the last 5 epochs."""
+    rng = np.random.default_rng(list(cell["cell"].encode()))
+    noise = grid["noises"][cell["noise"]]
+    rate = 0.368 if noise["rate"] is None else noise["rate"]
+    mined = cell["method"] == "asm"
+    if accuracy is None:
+        accuracy = 0.9 - (0.15 if mined else 0.5) * rate - 0.02 * mined + rng.normal(0, 0.008)
+    epochs = np.arange(1, EPOCHS + 1)
+    curve = accuracy * (1 - 0.6 * np.exp(-epochs / 2)) + rng.normal(0, 0.006, EPOCHS)
+    pair = {"last5": accuracy, "last": curve[-1], "best": min(accuracy + 0.012, 1.0), "best_epoch": 9}
+    net = {"last5": accuracy - 0.011, "last": accuracy - 0.011}
+    right = rng.normal(accuracy, 0.05, 7).clip(0.3, 0.99)
+    confusion = [
+        [int(100 * r) if i == j else int((100 - 100 * r) / 6 + rng.integers(0, 3)) for j in range(7)]
+        for i, r in enumerate(right)
+    ]
+    mining, waiting = None, [None] * WARMUP
+    subsets = dict.fromkeys(("subset_clean", "subset_ambiguous", "subset_noisy"))
+    thresholds = None
+    if mined:
+        steps = EPOCHS - WARMUP
+        noisy = np.linspace(rate * 1.2 + 0.02, rate * 0.95 + 0.01, steps)
+        clean = np.linspace(0.4, 0.55, steps) * (1 - rate / 2)
+        thresholds = {
+            name: waiting
+            + list(np.linspace(0.6 + 0.03 * k, 0.8 + 0.02 * k, steps) + rng.normal(0, 0.01, steps))
+            for k, name in enumerate(CLASSES)
+        }
+        for key, share in zip(subsets, (clean, 1 - clean - noisy, noisy), strict=True):
+            subsets[key] = waiting + list(share)
+        flips = rate > 0
+        rise = np.linspace(0.55, 0.93, steps) + rng.normal(0, 0.01, steps)
+        wrong = {"clean": 0.1 - rise / 12, "ambiguous": 0.5 - rise / 3, "noisy": rise}
+        mining = {
+            "epoch": list(range(WARMUP + 1, EPOCHS + 1)),
+            "noisy_precision": list(rise) if flips else [None] * steps,
+            "noisy_recall": list(rise - 0.04) if flips else [None] * steps,
+            "noisy_f1": list(rise - 0.02) if flips else [None] * steps,
+            "wrong_share": {k: list(v * flips) for k, v in wrong.items()},
+            "auroc_flipped": 0.97 if flips else None,
+            "ambiguity": {"precision": 0.2, "recall": 0.4, "auroc": 0.7},
+            "vote_entropy_spearman": None,
+        }
+    per_class = [
+        {"class": c, "recall": r, "precision": r, "f1": r, "support": 100}
+        for c, r in zip(CLASSES, right, strict=True)
+    ]
+    details = {
+        **{k: cell[k] for k in ("cell", "dataset", "method", "seed")},
+        "classes": CLASSES,
+        "noise": noise | {"realised": rate + 0.001 if rate else 0.0, "train_images": 1400},
+        "versions": {"python": "3.11.7", "torch": "2.11.0", "device": "cpu"},
+        "backbone": {"weights": "synthetic", "width": 16},
+        "test": {
+            "images": 700,
+            "averaged_epochs": 5,
+            "accuracy": pair,
+            "valid_accuracy": {"last5": accuracy - 0.01},
+            "networks": [net, net] if mined else [net],
+            "balanced_accuracy": accuracy,
+            "macro_f1": accuracy,
+            "ece": 0.05,
+            "unambiguous_accuracy": min(accuracy + 0.05, 1),
+            "per_class": per_class,
+            "confusion": confusion,
+        },
+        "curves": {
+            "epoch": epochs.tolist(),
+            "accuracy": list(curve.clip(0, 1)),
+            "lambda": [0.5] * EPOCHS,
+            **subsets,
+            "threshold_clean": thresholds,
+            "losses": {"total": [1.0] * EPOCHS},
+        },
+        "mining": mining,
+    }
+    return details
+
+
+def write_tsne(path: Path, seed: int, mined: bool, tight: float, test: int = 700, train: int = 1400) -> None:
+    """Seven clouds of points; a wider `tight` mixes the classes."""
+    rng = np.random.default_rng(seed)
+    centres = 30 * np.array([[np.cos(a), np.sin(a)] for a in np.linspace(0, 2 * np.pi, 8)[:-1]])
+
+    def cloud(n: int) -> tuple[np.ndarray, np.ndarray]:
+        true = rng.integers(0, 7, n)
+        return centres[true] + rng.normal(0, tight, (n, 2)), true
+
+    def subset(n: int) -> np.ndarray:
+        drawn = rng.choice([0, 1, 2], n, p=[0.5, 0.3, 0.2])
+        return (drawn if mined else np.full(n, -1)).astype(np.int8)
+
+    test_xy, test_label = cloud(test)
+    train_xy, train_true = cloud(train)
+    flipped = rng.random(train) < 0.3
+    given = np.where(flipped, (train_true + rng.integers(1, 7, train)) % 7, train_true)
+    train_subset = subset(train)
+    if mined:
+        train_subset[flipped] = np.where(rng.random(flipped.sum()) < 0.85, 2, 1)
+        train_subset[~flipped & (train_subset == 2) & (rng.random(train) < 0.9)] = 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        path, test_xy=test_xy, test_label=test_label, test_pred=test_label, test_subset=subset(test),
+        train_xy=train_xy, train_label=given, train_true=train_true, train_subset=train_subset,
+        classes=CLASSES,
+    )  # fmt: skip
+
+
+def write_run(root: Path, grid: dict, accuracies: dict[str, float] | None = None, skip: tuple = ()) -> Path:
+    """Writes grid.json, details/ and tsne/ under `root`; `accuracies` by cell; `skip` stays blank."""
+    (root / "details").mkdir(parents=True, exist_ok=True)
+    (root / "grid.json").write_text(json.dumps(grid))
+    for cell in grid["cells"]:
+        if cell["cell"] in skip:
+            continue
+        details = make_details(cell, grid, (accuracies or {}).get(cell["cell"]))
+        (root / "details" / f"{cell['cell']}.json").write_text(json.dumps(details))
+        if cell["seed"] == 0 and not cell["changed"]:
+            mined = cell["method"] == "asm"
+            write_tsne(root / "tsne" / f"{cell['cell']}.npz", 1, mined, 5 if mined else 9)
+    return root
+
+
+@pytest.fixture
+def grid() -> dict:
+    """The full made-up grid; a fresh copy for each test."""
+    return make_grid()
+
+
+@pytest.fixture(scope="session")
+def full_run() -> Callable[[Path], Path]:
+    """Writes the full made-up run into a directory."""
+    return lambda root: write_run(root, make_grid())
+
+
+@pytest.fixture
+def small() -> dict:
+    """One seed, no ablations."""
+    return make_grid(small=True)
+
+
+@pytest.fixture
+def details_of() -> Callable[[dict, dict], dict]:
+    """Makes one cell's details."""
+    return lambda cell, grid: copy.deepcopy(make_details(cell, grid))
+
+
+@pytest.fixture
+def write() -> Callable[..., Path]:
+    """Writes a run to disk."""
+    return write_run
