@@ -1,18 +1,17 @@
 """t-SNE (van der Maaten and Hinton, 2008) of a run's stored features."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 from sklearn.manifold import TSNE
 
-from asm.evaluation import read_arrays
+from asm.evaluation import read_arrays, read_info
 
 
 def embed(features: np.ndarray, seed: int = 0) -> np.ndarray:
     """Features [N, D] -> coordinates float32 [N, 2]; perplexity 30, or less where N is small.
 
-    A single sample, and features that are all the same (a collapsed network), lie at the origin: scikit-learn's
+    A single sample, and features that are all the same (a collapsed network), lie at the origin: the
     initialisation would divide by their spread.
     """
     if np.ptp(features, axis=0).max() < 1e-12:
@@ -50,5 +49,5 @@ def embed_run(run: Path, out: Path) -> None:
         train_label=mining["given_labels"][rows],
         train_true=mining["clean_labels"][rows],
         train_subset=subsets[-1][rows] if len(subsets) else np.full(len(rows), -1, np.int8),
-        classes=np.array(json.loads((run / "run.json").read_text(encoding="utf-8"))["classes"]),
+        classes=np.array(read_info(run)["classes"]),
     )

@@ -147,7 +147,7 @@ def evaluate(run: Path, manifest: pd.DataFrame, noise: dict[str, Any]) -> dict[s
     Raises:
         InputError: a file of the run is missing or does not belong to this data set.
     """
-    info = json.loads(_existing(run / "run.json").read_text(encoding="utf-8"))
+    info = read_info(run)
     history = pd.read_csv(_existing(run / "history.csv"))
     stored = read_arrays(run / "predictions.npz")
     classes, config = info["classes"], info["config"]
@@ -262,6 +262,11 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         raise InputError(f"{path}: not found; the run is incomplete, train this cell again")
     return path
+
+
+def read_info(run: Path) -> dict[str, Any]:
+    """A run's configuration, classes, versions and size; training writes it last. InputError if missing."""
+    return json.loads(_existing(run / "run.json").read_text(encoding="utf-8"))
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -13,7 +13,6 @@ import yaml
 from asm.errors import InputError
 from asm.params import METHOD_SECTIONS, Align, CellConfig, Params, Profile, parse
 
-
 # Of the data sets that the paper reports, where the profile's options do not say.
 USUAL_CLASSES = {"synthetic": 7, "rafdb": 7, "ferplus": 8, "affectnet": 8}
 

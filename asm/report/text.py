@@ -61,7 +61,8 @@ def _listed(values: object) -> str:
 def settings(grid: Grid, warn: bool = True) -> list[str]:
     """Sentences that every caption shares: data, backbone, training, seeds, versions, protocol, warnings."""
     datasets = _listed(
-        f"{name} ({info.classes or 'its own'} classes{', rendered faces' if info.source == 'synthetic' else ''})"
+        f"{name} ({info.classes or 'its own'} classes"
+        f"{', rendered faces' if info.source == 'synthetic' else ''})"
         for name, info in grid.datasets.items()
     )
     used = dict.fromkeys(cell.init for cell in grid.cells)

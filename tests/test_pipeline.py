@@ -1,0 +1,205 @@
+"""The pipeline through real DVC, on a tiny grid: what runs, what is left alone, what experiments touch."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+TINY = """\
+profile: tiny
+training: {image_size: 32, width: 4, epochs: 3, warmup_epochs: 1, batch_size: 8}
+render:
+  synthetic: {train: 28, valid: 7, test: 14}
+datasets:
+  synthetic: {source: synthetic, root: data/tiny/raw/synthetic}
+noises:
+  n30: {kind: symmetric, rate: 0.3}
+inits:
+  scratch: {weights: none}
+cells:
+  base: {dataset: synthetic, noise: n30, method: baseline, init: scratch, seed: 0}
+  asm:
+    {dataset: synthetic, noise: n30, method: asm, init: scratch, seed: 0, set: {thresholds: {adaptive: false}}}
+  pinned:
+    {dataset: synthetic, noise: n30, method: asm, init: scratch, seed: 0, set: {thresholds: {init_clean: 0.9}}}
+tsne: [asm]
+headline: {title: tiny, baseline: base, asm: asm}
+"""
+TRAIN = re.compile(r"Running stage 'train@(\w+)'")
+STAGE = re.compile(r"Running stage '([^']+)'")
+
+
+class Workspace:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.env = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def run(self, *command: str, expect: int = 0) -> str:
+        done = subprocess.run(command, cwd=self.path, env=self.env, capture_output=True, text=True)
+        assert done.returncode == expect, f"{command}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done.stdout + done.stderr
+
+    def metrics(self, cell: str) -> dict:
+        return json.loads((self.path / "reports" / "tiny" / "metrics" / f"{cell}.json").read_text())
+
+    def commit(self) -> None:
+        self.run("git", "add", "-A")
+        self.run(
+            "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "state", "--allow-empty"
+        )
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Workspace:
+    path = tmp_path_factory.mktemp("pipeline")
+    for name in ("asm", "stages", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
+        source, target = ROOT / name, path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    shutil.copy(ROOT / "params.yaml", path)
+    (path / "dvc.yaml").write_text(
+        re.sub(r"profiles/\w+\.yaml # the", "profiles/tiny.yaml # the", (ROOT / "dvc.yaml").read_text())
+    )
+    (path / "profiles").mkdir()
+    (path / "profiles" / "tiny.yaml").write_text(TINY)
+    (path / "data" / "raw" / "weights").mkdir(parents=True)
+    shutil.copy(ROOT / "data" / "raw" / "weights" / "README.md", path / "data" / "raw" / "weights")
+    workspace = Workspace(path)
+    workspace.run("git", "init", "-q")
+    workspace.commit()
+    workspace.first = workspace.run("dvc", "repro")
+    workspace.commit()
+    return workspace
+
+
+def test_one_command_runs_every_stage(workspace):
+    groups = {name.split("@")[0] for name in STAGE.findall(workspace.first)}
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert groups == set(stages)
+    assert set(TRAIN.findall(workspace.first)) == {"base", "asm", "pinned"}
+
+
+def test_the_reports_come_from_the_run(workspace):
+    reports = workspace.path / "reports" / "tiny"
+    accuracy = workspace.metrics("base")["accuracy"]
+    details = json.loads((reports / "details" / "base.json").read_text())
+    assert details["test"]["accuracy"]["last5"] == accuracy
+    history = (workspace.path / "runs" / "tiny" / "base" / "history.csv").read_text().splitlines()
+    column = history[0].split(",").index("test_accuracy")
+    by_epoch = [float(line.split(",")[column]) for line in history[1:]]
+    assert accuracy == pytest.approx(sum(by_epoch) / len(by_epoch))
+    assert f"{100 * accuracy:.2f}" in (reports / "tables" / "table1.md").read_text()
+    page = (reports / "README.md").read_text()
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", page):
+        assert (reports / link).exists(), link
+
+
+def test_the_realised_noise_is_written_beside_the_labels(workspace):
+    noise = json.loads((workspace.path / "data/tiny/labels/synthetic_n30/noise.json").read_text())
+    assert noise["samples"] == 28
+    assert noise["realised"] == noise["flipped"] / 28
+    assert [sum(row) for row in noise["transition"]] == pytest.approx([1.0] * 7)
+
+
+def test_a_second_repro_does_nothing(workspace):
+    output = workspace.run("dvc", "repro")
+    assert not STAGE.findall(output)
+    assert "up to date" in output
+
+
+def test_another_methods_key_retrains_nothing(workspace):
+    before = (workspace.path / "params.yaml").read_text()
+    try:
+        (workspace.path / "params.yaml").write_text(
+            before.replace("seed: 0\n\noptimizer", "seed: 7\n\noptimizer")
+        )
+        assert "seed: 7" in (workspace.path / "params.yaml").read_text()
+        output = workspace.run("dvc", "repro")  # pretrain.seed: no cell of this profile starts from it
+        assert STAGE.findall(output) == ["configs"]
+    finally:
+        (workspace.path / "params.yaml").write_text(before)
+        workspace.run("dvc", "repro")
+
+
+def test_an_unknown_key_stops_before_anything_is_lost(workspace):
+    before = (workspace.path / "params.yaml").read_text()
+    metrics = workspace.metrics("asm")
+    try:
+        (workspace.path / "params.yaml").write_text(before.replace("  omega:", "  omgea:"))
+        output = workspace.run("dvc", "repro", expect=255)
+        assert "error: params.yaml: losses.omgea: unknown key; known here: beta, divide_by" in output
+        assert "Traceback" not in output
+    finally:
+        (workspace.path / "params.yaml").write_text(before)
+    assert workspace.metrics("asm") == metrics
+    assert TRAIN.findall(workspace.run("dvc", "repro")) == []
+
+
+def test_an_experiment_retrains_exactly_the_cells_it_touches(workspace):
+    """`dvc exp run -S thresholds.init_clean=0.7`, then the three ways to compare it."""
+    workspace.commit()
+    before = workspace.metrics("asm")
+    output = workspace.run("dvc", "exp", "run", "--name", "clean07", "-S", "thresholds.init_clean=0.7")
+    assert TRAIN.findall(output) == ["asm"]  # not the baseline, and not the cell that sets the key itself
+    assert "thresholds:" in (workspace.path / "params.yaml").read_text()
+    assert yaml.safe_load((workspace.path / "params.yaml").read_text())["thresholds"]["init_clean"] == 0.7
+    asm = yaml.safe_load((workspace.path / "configs/tiny/cells/asm.yaml").read_text())
+    pinned = yaml.safe_load((workspace.path / "configs/tiny/cells/pinned.yaml").read_text())
+    assert asm["thresholds"]["init_clean"] == 0.7
+    assert pinned["thresholds"]["init_clean"] == 0.9
+
+    diff = json.loads(workspace.run("dvc", "metrics", "diff", "--json"))
+    changed = {Path(path).stem for path in diff}
+    assert changed <= {"asm"}
+    assert changed == ({"asm"} if workspace.metrics("asm") != before else set())
+
+    workspace.run("dvc", "plots", "diff", "--out", "plots_out")
+    assert "test_accuracy" in (workspace.path / "plots_out" / "index.html").read_text()
+
+    table = workspace.run("dvc", "exp", "show", "--only-changed", "--md")
+    assert "clean07" in table
+    assert "0.7" in table
+
+    workspace.run("git", "checkout", "-q", ".")
+    workspace.run("dvc", "checkout")
+    assert workspace.metrics("asm") == before
+    assert TRAIN.findall(workspace.run("dvc", "repro")) == []
+
+
+def test_a_mistyped_experiment_is_refused(workspace):
+    output = workspace.run("dvc", "exp", "run", "-S", "thresholds.init_claen=0.7", expect=255)
+    assert "init_claen" in output
+    assert not TRAIN.findall(output)
+
+
+def test_a_missing_data_set_stops_in_align_and_spares_the_reports(workspace):
+    profile = workspace.path / "profiles" / "tiny.yaml"
+    before, metrics = profile.read_text(), workspace.metrics("base")
+    try:
+        profile.write_text(
+            before.replace(
+                "{source: synthetic, root: data/tiny/raw/synthetic}",
+                "{source: rafdb, root: data/raw/weights}",
+            )
+        )
+        output = workspace.run("dvc", "repro", expect=255)
+        assert "list_patition_label.txt" in output  # the expected tree
+        assert "Traceback" not in output
+    finally:
+        profile.write_text(before)
+    assert workspace.metrics("base") == metrics
