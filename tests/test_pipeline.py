@@ -23,13 +23,13 @@ datasets:
 noises:
   n30: {kind: symmetric, rate: 0.3}
 inits:
-  scratch: {weights: none}
+  none: {weights: none}
 cells:
-  base: {dataset: synthetic, noise: n30, method: baseline, init: scratch, seed: 0}
+  base: {dataset: synthetic, noise: n30, method: baseline, init: none, seed: 0}
   asm:
-    {dataset: synthetic, noise: n30, method: asm, init: scratch, seed: 0, set: {thresholds: {adaptive: false}}}
+    {dataset: synthetic, noise: n30, method: asm, init: none, seed: 0, set: {thresholds: {adaptive: false}}}
   pinned:
-    {dataset: synthetic, noise: n30, method: asm, init: scratch, seed: 0, set: {thresholds: {init_clean: 0.9}}}
+    {dataset: synthetic, noise: n30, method: asm, init: none, seed: 0, set: {thresholds: {init_clean: 0.9}}}
 tsne: [asm]
 headline: {title: tiny, baseline: base, asm: asm}
 """

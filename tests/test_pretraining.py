@@ -63,9 +63,10 @@ def half_lit(count: int = 48) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(faces.astype(np.uint8)), torch.from_numpy(targets)
 
 
-def regress(targets_scale: float = 1.0, epochs: int = 8, weak: Augment = Augment(erasing=0.0), **options):
+def regress(targets_scale: float = 1.0, epochs: int = 8, flip: float = 0.5, **options):
     faces, targets = half_lit()
     options = Pretrain(**{"batch_size": 8, "lr": 0.01, **options})
+    weak = Augment(flip=flip, erasing=0.0)
     return pretraining.regress_action_units(faces, targets * targets_scale, 4, epochs, options, weak, CPU)
 
 
@@ -83,7 +84,7 @@ def test_it_learns_what_is_left_and_what_is_right(trained):
 
 
 def test_a_flip_in_the_settings_is_not_applied(trained):
-    state, errors = regress(weak=Augment(flip=1.0, erasing=0.0))
+    state, errors = regress(flip=1.0)
     assert errors == trained[1]
     assert all(torch.equal(state[k], v) for k, v in trained[0].items())
 
