@@ -111,7 +111,7 @@ def read_weights(path: Path, width: int, kind: str = "") -> dict[str, Tensor]:
         if k in state and tuple(state[k].shape) != tuple(v.shape)
     ]
     if missing or wrong:
-        matched = len(expected) - len(missing) - len(wrong)
+        matched = len([k for k in expected if k in state]) - len(wrong)
         raise InputError(
             f"{path}: {matched} of {len(expected)} backbone tensors match a ResNet-18 of width {width}; "
             f"missing: {missing[:3] or 'none'}; other shape: {wrong[:3] or 'none'}; "

@@ -26,7 +26,10 @@ if __name__ == "__main__":
         weights = args.init / "weights.safetensors"
         train(
             config,
-            select(store.load(args.faces), pd.read_csv(args.labels / "labels.csv", dtype={"id": str})),
+            select(
+                store.load(args.faces),
+                pd.read_csv(args.labels / "labels.csv", dtype={"id": str}, keep_default_na=False),
+            ),
             read_weights(weights, config.training.width) if weights.is_file() else None,
             args.out,
             args.checkpoints,

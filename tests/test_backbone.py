@@ -76,7 +76,7 @@ def test_safetensors_load(tmp_path, state):
 
 def test_nothing_matched_is_refused(tmp_path):
     torch.save({"state_dict": {"features.0.weight": torch.zeros(3)}}, tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"w\.pth: 20 of 120|w\.pth: \d+ of \d+ backbone tensors match") as e:
+    with pytest.raises(InputError, match=r"w\.pth: 0 of 120 backbone tensors match") as e:
         backbone.read_weights(tmp_path / "w.pth", 4)
     assert "conv1.weight" in str(e.value)
     assert "features.0.weight" in str(e.value)

@@ -248,7 +248,7 @@ def test_rank_correlation_with_the_entropy_of_all_votes(run):
 
 def test_equal_vote_counts_tie_in_whichever_columns_they_stand(run):
     # by the networks 0 < 2 < 5 < 4 < 1 < 3; all tied but sample 3. Ranks of the votes: 3 3 3 6 3 3
-    rows = [[2, 3, 5], [3, 5, 2], [5, 2, 3], [4, 3, 3], [3, 2, 5], [5, 3, 2]]
+    rows = [[1, 4, 5], [1, 5, 4], [4, 1, 5], [4, 3, 3], [4, 5, 1], [5, 1, 4]]
     expected = np.corrcoef([1, 5, 2, 6, 4, 3], [3, 3, 3, 6, 3, 3])[0, 1]
     assert evaluation.mining_scores(run, with_votes(rows))["vote_entropy_spearman"] == pytest.approx(expected)
 
@@ -303,13 +303,13 @@ def test_the_subsets_shares_average_to_the_overall_one(case):
 
 def test_expected_calibration_error_by_hand():
     probs = np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.6, 0.4], [1.0, 0.0]])
-    labels = np.array([0, 0, 0, 0, 0])
-    # .9 and .9, one right; .6 and .6, both right; 1.0 right, in the last bin
+    labels = np.array([0, 1, 0, 0, 1])
+    # .9 and .9 right, .6 and .6 right, 1.0 wrong; the last bin holds .9, .9 and 1.0, or 1.0 alone
     assert evaluation.expected_calibration_error(probs, labels, bins=5) == pytest.approx(
-        (abs(1 + 1 - (0.9 + 0.9 + 1.0)) + abs(2 - 1.2)) / 5
+        (abs(2 - (0.9 + 0.9 + 1.0)) + abs(2 - 1.2)) / 5
     )
     assert evaluation.expected_calibration_error(probs, labels, bins=20) == pytest.approx(
-        (abs(1 - 1.8) + abs(2 - 1.2) + 0) / 5
+        (abs(2 - 1.8) + abs(2 - 1.2) + abs(0 - 1.0)) / 5
     )
 
 
