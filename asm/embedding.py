@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from asm.evaluation import read_arrays, read_info
 
@@ -17,9 +18,11 @@ def embed(features: np.ndarray, seed: int = 0) -> np.ndarray:
     if np.ptp(features, axis=0).max() < 1e-12:
         return np.zeros((len(features), 2), np.float32)
     perplexity = min(30, max((len(features) - 1) / 3, 1))
-    # one process: the sum's order, and so the picture, must not depend on the number of cores
     tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1)
-    return tsne.fit_transform(features).astype(np.float32)
+    # one thread: the sums' order, and so the picture, must not depend on the number of cores; n_jobs alone
+    # leaves the gradient on all of them, which is also slower wherever another process runs
+    with threadpool_limits(1):
+        return tsne.fit_transform(features).astype(np.float32)
 
 
 def embed_run(run: Path, out: Path) -> None:

@@ -26,6 +26,8 @@ if __name__ == "__main__":
             json.loads(args.noise.read_text(encoding="utf-8")),
         )
         init = json.loads((args.init / "summary.json").read_text(encoding="utf-8"))
+        faces = json.loads((args.faces / "summary.json").read_text(encoding="utf-8"))
+        details["faces"] = {key: faces[key] for key in ("images", "unreadable", "fallback", "fallback_share")}
         details["backbone"] = {"weights": init["weights"], "width": init["width"]}
         metrics = {
             "accuracy": details["test"]["accuracy"]["last5"],

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import make_config
 from safetensors.torch import load_file, save_file
 from test_evaluation import make_manifest, write_run
+from tiny import make_config
 
 from asm import backbone, training
 from asm.faces import store
@@ -22,6 +22,7 @@ from asm.faces import store
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("neutral", "happiness", "sadness")
 TRAIN, OTHER = 40, 6  # samples: the latter of validation and of test each
+FACES = {"images": 40, "unreadable": 0, "fallback": 4, "fallback_share": 0.1}
 
 
 def command(stage: str, **options) -> subprocess.CompletedProcess:
@@ -89,7 +90,7 @@ def faces(tmp_path) -> Path:
     np.save(folder / "faces.npy", pixels)
     np.save(folder / "landmarks.npy", np.full((count, 5, 2), np.nan, np.float32))
     manifest.to_csv(folder / "manifest.csv", index=False)
-    (folder / "summary.json").write_text(json.dumps({"dataset": "tiny", "classes": CLASSES}))
+    (folder / "summary.json").write_text(json.dumps({"dataset": "tiny", "classes": CLASSES, **FACES}))
     return folder
 
 
@@ -238,8 +239,6 @@ def test_init_says_where_to_get_missing_weights(tmp_path, monkeypatch):
 @pytest.fixture
 def cell(tmp_path, faces) -> dict[str, Path]:
     """The options of the train stage for a tiny ASM cell at a quarter wrong labels."""
-    manifest = faces / "manifest.csv"
-    manifest.write_text(manifest.read_text().replace("NA,", "na,"))
     corrupted(tmp_path, faces, kind="symmetric", rate=0.25, mode="exact")
     config = make_config(training={"epochs": 6}).model_dump(exclude_none=True)
     (tmp_path / "init").mkdir()
@@ -296,6 +295,7 @@ def test_from_labels_to_scores_and_embedding(cell, tmp_path, monkeypatch):
         overall += history[f"subset_{name}"].iloc[-1] * (wrong or 0)
     assert overall == pytest.approx(0.25)
     assert details["backbone"] == {"weights": "none", "width": 4}
+    assert details["faces"] == FACES
     assert json.loads(where["metrics"].read_text()) == {
         "accuracy": test["accuracy"]["last5"],
         "balanced_accuracy": test["balanced_accuracy"],

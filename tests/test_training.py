@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import make_config, make_data
 from safetensors.torch import load_file
+from tiny import make_config, make_data
 
 from asm import training
 from asm.errors import InputError
@@ -78,7 +78,7 @@ def test_two_runs_write_the_same_bytes_and_another_seed_other_ones(tmp_path, dat
 CHILD = """
 import sys; sys.path.insert(0, {tests!r})
 from pathlib import Path
-from conftest import make_config, make_data
+from tiny import make_config, make_data
 from asm import training
 import torch
 folder = Path({folder!r})

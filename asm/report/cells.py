@@ -121,6 +121,15 @@ class Noise(BaseModel):
     train_images: int | None = None
 
 
+class Faces(BaseModel):
+    """What became of a data set's images; `fallback`: no face found, the whole frame was taken."""
+
+    images: int
+    unreadable: int
+    fallback: int
+    fallback_share: Share
+
+
 class Details(BaseModel):
     """One evaluated cell: reports/<profile>/details/<cell>.json."""
 
@@ -131,6 +140,7 @@ class Details(BaseModel):
     classes: list[str]
     noise: Noise
     versions: dict[str, str] = {}
+    faces: Faces | None = None
     test: OnTest
     curves: Curves
     mining: Mining | None = None

@@ -78,7 +78,7 @@ def accuracy(grid: Grid, dataset: str, init: str) -> Figure | None:
             panels.append((noise, groups))
     if not panels:
         return None
-    columns = min(3, len(panels))
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure = drawing.canvas(max(3.6 * columns + 0.8, 5.5), 3.5 * rows + 0.7)
     grid_axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
@@ -216,7 +216,7 @@ def hyperparameters(grid: Grid) -> Figure | None:
     entries = {
         label: handle for handles, labels in drawn for handle, label in zip(handles, labels, strict=True)
     }
-    columns = min(len(entries), 2)
+    columns = min(len(entries), 2) if len(varied) > 1 else 1  # one panel is too narrow for two
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
     return figure
 

@@ -76,6 +76,12 @@ def settings(grid: Grid, warn: bool = True) -> list[str]:
         f"{grid.epochs} epochs, {grid.warmup_epochs} of them warm-up, batch size {grid.batch_size}; "
         f"seeds: {seeds}; {len(evaluated)} of {len(grid.cells)} cells evaluated.",
     ]
+    aligned = {d.dataset: d.faces for d in evaluated if d.faces}
+    lines += [
+        f"Faces of {name}: {faces.images:,} images, {100 * faces.fallback_share:.1f} % of them without a "
+        f"detected face (the whole frame is used); {faces.unreadable:,} more could not be read."
+        for name, faces in aligned.items()
+    ]
     averaged = _listed(sorted({d.test.averaged_epochs for d in evaluated})) or "5"
     lines.append(
         f"Accuracy in percent on the test set, mean of the last {averaged} epochs; over seeds: mean ± "

@@ -76,6 +76,12 @@ def folders(tmp_path, picture):
 # --- the rules --------------------------------------------------------------------------------------------
 
 
+def test_any_takes_the_leading_expression_whatever_else_was_voted():
+    votes = np.array([ten(anger=2, unknown=8), ten(sadness=1, nf=9), ten(nf=10), ten(neutral=5, happiness=5)])
+    labels = ferplus.apply_rule(votes, "any").tolist()
+    assert labels == [ferplus.CLASSES.index("anger"), ferplus.CLASSES.index("sadness"), -1, 0]
+
+
 @pytest.mark.parametrize(
     ("votes", "majority", "probability", "argmax"),
     [
@@ -318,6 +324,7 @@ def labels_of(table: pd.DataFrame, rule: str) -> np.ndarray:
         ("fer2013new.csv", "probability", 27956, 3505, 3505),
         ("label.csv", "argmax", 28385, 3555, 3545),
         ("fer2013new.csv", "argmax", 28389, 3553, 3546),
+        ("label.csv", "any", 28558, 3579, 3573),  # every row: none of label.csv is without a vote
     ],
 )
 def test_real_counts(real, votes, rule, train, valid, test):

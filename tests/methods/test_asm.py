@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import make_config
+from tiny import make_config
 from torch import nn
 
 from asm import losses

@@ -1,6 +1,6 @@
 import torch
 import torch.nn.functional as F
-from conftest import make_config
+from tiny import make_config
 from torch import nn
 
 from asm.methods import METHODS, Baseline, Batch

@@ -114,6 +114,7 @@ def make_details(cell: dict, grid: dict, accuracy: float | None = None) -> dict:
         "noise": noise | {"realised": rate + 0.001 if rate else 0.0, "train_images": 1400},
         "versions": {"python": "3.11.7", "torch": "2.11.0", "device": "cpu"},
         "backbone": {"weights": "synthetic", "width": 16},
+        "faces": {"images": 2450, "unreadable": 1, "fallback": 49, "fallback_share": 0.02},
         "test": {
             "images": 700,
             "averaged_epochs": 5,

@@ -179,6 +179,8 @@ def test_page_shows_every_table_and_figure_with_links_that_exist(run):
     links = [part.split(")")[0] for part in content.split("](")[1:]]
     assert len(links) == 6 * 2 + 2 + 7 * 2
     assert all((root / link).is_file() for link in links)
+    assert "2,450 images, 2.0 % of them without a detected face (the whole frame is used)" in content
+    assert "1 more could not be read" in content
     for heading in ("How to read this page", "Settings", "Shortcomings", "Table 1.", "Table 2.", "Table 3."):
         assert heading in content
     reading = content.split("## How to read this page")[1].split("##")[0]
