@@ -81,6 +81,7 @@ from pathlib import Path
 from tiny import make_config, make_data
 from asm import training
 import torch
+torch.set_num_threads(1)
 folder = Path({folder!r})
 training.train(make_config({method!r}), make_data(train=120), None, folder / "out", folder / "ck",
                folder / "timing.csv", torch.device("cpu"))
