@@ -59,12 +59,13 @@ def save(state: dict[str, Any], path: Path) -> None:
         ) from error
 
 
-def load(path: Path, fingerprint: str, device: torch.device) -> dict[str, Any] | None:
-    """The state saved at `path`, or None if there is none or it belongs to another configuration or data."""
+def load(path: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The state saved at `path`, its tensors on the CPU, or None if there is none or it belongs to another
+    configuration or data."""
     if not path.is_file():
         return None
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # any damage means: begin again
         print(f"{path}: unreadable checkpoint ignored ({type(error).__name__}), starting from epoch 1")
         return None

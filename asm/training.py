@@ -103,7 +103,7 @@ def train(
         subsets: dict[int, Tensor] = {}  # epoch -> int8 [N]
         predictions: dict[int, Tensor] = {}  # epoch -> test probabilities [networks, N, K]
         path = checkpoints / "last.pt"
-        if state := checkpoint.load(path, fingerprint, device):
+        if state := checkpoint.load(path, fingerprint):
             method.load_state_dict(state["method"])
             optimizer.load_state_dict(state["optimizer"])
             history, timings = state["history"], state["timings"]

@@ -7,6 +7,7 @@ from asm import datasets
 from asm.errors import reported
 from asm.faces.process import align_dataset
 from asm.params import read_yaml
+from asm.training import pick_device
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -17,5 +18,6 @@ if __name__ == "__main__":
     with reported():
         config = read_yaml(args.config)
         dataset = datasets.load(config["source"], Path(config["root"]), **config["options"])
-        summary = align_dataset(dataset, **config["align"], out=args.out, work=args.work)
+        device = str(pick_device())
+        summary = align_dataset(dataset, **config["align"], out=args.out, work=args.work, device=device)
         print(summary)

@@ -9,29 +9,27 @@ import torch
 from asm import checkpoint
 from asm.errors import InputError
 
-CPU = torch.device("cpu")
-
 
 def test_what_is_saved_is_loaded(tmp_path):
     state = {"fingerprint": "a", "x": torch.arange(3), "history": [{"epoch": 1, "loss": 0.5}]}
     checkpoint.save(state, tmp_path / "last.pt")
-    loaded = checkpoint.load(tmp_path / "last.pt", "a", CPU)
+    loaded = checkpoint.load(tmp_path / "last.pt", "a")
     assert loaded["history"] == state["history"]
     assert torch.equal(loaded["x"], state["x"])
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
 
 def test_no_checkpoint_or_one_of_another_configuration_is_none(tmp_path, capsys):
-    assert checkpoint.load(tmp_path / "last.pt", "a", CPU) is None
+    assert checkpoint.load(tmp_path / "last.pt", "a") is None
     checkpoint.save({"fingerprint": "a"}, tmp_path / "last.pt")
-    assert checkpoint.load(tmp_path / "last.pt", "b", CPU) is None
+    assert checkpoint.load(tmp_path / "last.pt", "b") is None
     assert "another configuration" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 half a file"])
 def test_a_damaged_checkpoint_is_ignored_with_a_word(tmp_path, capsys, content):
     (tmp_path / "last.pt").write_bytes(content)
-    assert checkpoint.load(tmp_path / "last.pt", "a", CPU) is None
+    assert checkpoint.load(tmp_path / "last.pt", "a") is None
     assert "unreadable checkpoint ignored" in capsys.readouterr().out
 
 
@@ -48,7 +46,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_what_to_do(tmp_path, mon
     with pytest.raises(InputError, match=r"last\.pt: cannot write the checkpoint .*No space left.*Free some"):
         checkpoint.save({"fingerprint": "a", "epoch": 2}, path)
     monkeypatch.setattr(torch, "save", real)
-    assert checkpoint.load(path, "a", CPU)["epoch"] == 1
+    assert checkpoint.load(path, "a")["epoch"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from asm import checkpoint
+
 ROOT = Path(__file__).resolve().parents[1]
 
 TINY = """\
@@ -185,6 +187,18 @@ def test_a_mistyped_experiment_is_refused(workspace):
     output = workspace.run("dvc", "exp", "run", "-S", "thresholds.init_claen=0.7", expect=255)
     assert "init_claen" in output
     assert not TRAIN.findall(output)
+
+
+def test_two_runs_at_once_are_kept_apart_and_nothing_is_lost(workspace):
+    metrics = workspace.metrics("asm")
+    with checkpoint.exclusive(workspace.path / "checkpoints" / "tiny" / "asm"):
+        output = workspace.run("dvc", "repro", "--force", "--single-item", "train@asm", expect=255)
+    assert f"process {os.getpid()} is at work on this; wait for it" in output
+    assert "Traceback" not in output
+    restored = workspace.run("dvc", "repro")
+    assert "is cached - skipping run" in restored  # the removed results come back without training
+    assert not TRAIN.findall(restored)
+    assert workspace.metrics("asm") == metrics
 
 
 def test_a_missing_data_set_stops_in_align_and_spares_the_reports(workspace):

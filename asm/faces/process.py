@@ -36,9 +36,7 @@ from asm.faces.detection import FaceDetector
 from asm.faces.store import FACE_KINDS
 
 BLOCK = 64  # rows per block: about a second of work, which is all that a kill can cost
-VERSION = (
-    1  # of the algorithm: raise it when the same options give other pixels, so that old blocks are dropped
-)
+VERSION = 1  # of the algorithm: raise it when the same options give other pixels; old blocks are dropped
 _UNREADABLE = -1  # beside the indices into FACE_KINDS
 _STAMP = "stamp.json"
 
