@@ -60,15 +60,16 @@ def _listed(values: object) -> str:
 
 def settings(grid: Grid, warn: bool = True) -> list[str]:
     """Sentences that every caption shares: data, backbone, training, seeds, versions, protocol, warnings."""
+    evaluated = done(grid)
+    counted = {d.dataset: len(d.classes) for d in evaluated}
     datasets = _listed(
-        f"{name} ({info.classes or 'its own'} classes"
+        f"{name} ({counted.get(name, info.classes) or 'its own'} classes"
         f"{', rendered faces' if info.source == 'synthetic' else ''})"
         for name, info in grid.datasets.items()
     )
     used = dict.fromkeys(cell.init for cell in grid.cells)
     weights = _listed(f"{init} = {grid.inits[init].weights}" for init in used)
     seeds = _listed(sorted({cell.seed for cell in grid.cells}))
-    evaluated = done(grid)
     lines = [
         f"Profile {grid.profile}; data: {datasets}.",
         f"Backbone: ResNet-18 of width {grid.width}, images {grid.image_size} × {grid.image_size} px; "
