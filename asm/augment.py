@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from asm.params import Augment, StrongAugment
+from asm.method_params import StrongAugment
+from asm.params import Augment
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet statistics, as the published methods on RAF-DB use
 STD = (0.229, 0.224, 0.225)
@@ -40,9 +41,22 @@ def evaluation_view(images: Tensor) -> Tensor:
 
 
 def weak_view(images: Tensor, options: Augment, generator: Generator) -> Tensor:
-    """Flip and random erasing, each with its probability, after normalisation (fill 0 = mean colour)."""
-    x = normalise(to_float(images))
-    x = _flip(x, options.flip, generator)
+    """Flip, and random erasing after normalisation (fill 0 = mean colour), each with its probability.
+
+    `gaussian_noise`: noise in place of a flip (SCN, RUL). `jitter`: colour and affine jitter (MAN).
+    """
+    x = to_float(images)
+    draw = torch.rand(len(x), generator=generator)
+    x = _mirror(x, draw < options.flip)
+    if options.gaussian_noise > 0:
+        x = _add_noise(x, (draw >= options.flip) & (draw < options.flip + options.gaussian_noise), generator)
+    if options.jitter > 0:
+        x = _jitter(x, torch.rand(len(x), generator=generator) < options.jitter, generator)
+    return erase(normalise(x), options, generator)
+
+
+def erase(x: Tensor, options: Augment, generator: Generator) -> Tensor:
+    """Random erasing alone, of normalised images [B, 3, S, S]."""
     return _channels_last(_erase(x, options.erasing, options.erasing_area, generator))
 
 
@@ -55,7 +69,7 @@ def strong_view(images: Tensor, options: StrongAugment, generator: Generator) ->
     count, size = len(images), images.shape[1]
     if count == 0:
         return evaluation_view(images)
-    x = _flip(to_float(images), 0.5, generator)
+    x = _mirror(to_float(images), torch.rand(count, generator=generator) < 0.5)
     chosen = torch.randint(
         len(GEOMETRIC) + len(PHOTOMETRIC), (options.operations, count), generator=generator
     )
@@ -76,9 +90,37 @@ def strong_view(images: Tensor, options: StrongAugment, generator: Generator) ->
     return normalise(_cutout(x, round(options.cutout * size), generator))
 
 
-def _flip(x: Tensor, probability: float, generator: Generator) -> Tensor:
-    chosen = (torch.rand(len(x), generator=generator) < probability).to(x.device)
-    return torch.where(chosen.view(-1, 1, 1, 1), x.flip(3), x)
+def _mirror(x: Tensor, chosen: Tensor) -> Tensor:
+    return torch.where(chosen.to(x.device).view(-1, 1, 1, 1), x.flip(3), x)
+
+
+def _add_noise(x: Tensor, chosen: Tensor, generator: Generator) -> Tensor:
+    """Gaussian noise of variance 30 on the scale 0-255, clipped (SCN)."""
+    seed = int(torch.randint(2**62, (1,), generator=generator))  # the pixels' noise is drawn on the device
+    noise = torch.empty_like(x).normal_(0, 30**0.5 / 255, generator=Generator(x.device).manual_seed(seed))
+    return torch.where(chosen.to(x.device).view(-1, 1, 1, 1), (x + noise).clamp(0, 1), x)
+
+
+def _jitter(x: Tensor, chosen: Tensor, generator: Generator) -> Tensor:
+    """Brightness, contrast, saturation by up to 25 %, shift by up to 10 % and zoom by up to 1.25 (MAN; its
+    turn of the hue by up to a quarter is left out)."""
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(len(x), generator=generator)
+
+    shift, zoom = torch.stack([uniform(-0.2, 0.2), uniform(-0.2, 0.2)], dim=1), uniform(1, 1.25)
+    factors = [uniform(0.75, 1.25).to(x.device).view(-1, 1, 1, 1) for _ in range(3)]
+    matrices = torch.zeros(len(x), 2, 3)
+    matrices[:, 0, 0] = matrices[:, 1, 1] = 1 / zoom
+    matrices[:, :, 2] = shift
+    y = F.grid_sample(
+        x, F.affine_grid(matrices.to(x.device), list(x.shape), align_corners=False), align_corners=False
+    )
+    for factor, base in zip(
+        factors, (torch.zeros_like, lambda v: _grey(v).mean(dim=(2, 3), keepdim=True), _grey), strict=True
+    ):
+        y = (base(y) + (y - base(y)) * factor).clamp(0, 1)
+    return torch.where(chosen.to(x.device).view(-1, 1, 1, 1), y, x)
 
 
 def _erase(x: Tensor, probability: float, area: list[float], generator: Generator) -> Tensor:

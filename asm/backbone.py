@@ -24,7 +24,8 @@ WHERE_TO_GET = {
 class ResNet18(nn.Module):
     """ResNet-18 with `width` channels in its first stage (64 in the paper) and a linear head.
 
-    Input float [B, 3, S, S]; `forward` returns logits [B, outputs], `features` the pooled [B, 8 * width].
+    Input float [B, 3, S, S]; `feature_map` returns [B, 8 * width, s, s] with s = S / 32 rounded up,
+    `features` its mean over the map [B, 8 * width], `forward` logits [B, outputs].
     """
 
     def __init__(self, outputs: int, width: int = 64) -> None:
@@ -41,10 +42,12 @@ class ResNet18(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def features(self, images: Tensor) -> Tensor:
+    def feature_map(self, images: Tensor) -> Tensor:
         x = self.maxpool(torch.relu(self.bn1(self.conv1(images))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return x.mean(dim=(2, 3))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.feature_map(images).mean(dim=(2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.fc(self.features(images))
@@ -57,6 +60,25 @@ def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
             nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
         )
     return nn.Sequential(BasicBlock(inputs, outputs, stride, shortcut), BasicBlock(outputs, outputs))
+
+
+class Passes:
+    """How many images have gone through any ResNet-18 of a model since `images` was last set."""
+
+    images = 0
+
+
+def count_passes(model: nn.Module) -> Passes:
+    """Count from now on, at the first convolution of each ResNet-18 inside `model`."""
+    passes = Passes()
+
+    def count(_: nn.Module, inputs: tuple[Tensor]) -> None:
+        passes.images += len(inputs[0])
+
+    for module in model.modules():
+        if isinstance(module, ResNet18):
+            module.conv1.register_forward_pre_hook(count)
+    return passes
 
 
 def build(outputs: int, width: int, initial: dict[str, Tensor] | None, head_seed: int) -> ResNet18:

@@ -199,10 +199,14 @@ def evaluate(run: Path, manifest: pd.DataFrame, noise: dict[str, Any]) -> dict[s
         hits = per_epoch.mean(1).argmax(2)[:, plain] == truth[plain]
         test["unambiguous_accuracy"] = float(hits.mean()) if plain.any() else None
     return {
-        **{key: config[key] for key in ("cell", "dataset", "method", "seed")},
+        **{key: config[key] for key in ("cell", "dataset", "method", "seed", "schedule")},
         "classes": classes,
         "noise": {**noise, "train_images": info["train_images"]},
         "versions": info["versions"],
+        "cost": {
+            "parameters": info["parameters"],
+            "forward_passes": float(history["forward_passes"].iloc[-1]),  # per training sample
+        },
         "test": test,
         "curves": _curves(history, classes),
         "mining": mining_scores(run, manifest, config.get("thresholds", {}).get("confidence", "label")),

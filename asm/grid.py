@@ -11,33 +11,51 @@ from typing import Any
 import yaml
 
 from asm.errors import InputError
-from asm.params import METHOD_SECTIONS, Align, CellConfig, Params, Profile, parse
+from asm.method_params import METHOD_SECTIONS
+from asm.params import COMMON_SECTIONS, Align, CellConfig, Params, Profile
+from asm.schema import parse
 
 # Of the data sets that the paper reports, where the profile's options do not say.
 USUAL_CLASSES = {"synthetic": 7, "rafdb": 7, "ferplus": 8, "affectnet": 8}
 
 
 def resolve_cell(params: Params, profile: Profile, cell: str) -> CellConfig:
-    """One cell's configuration: params.yaml, the profile's size, then the row's own `set`."""
+    """One cell's configuration: params.yaml and the profile's size; the method's `published` schedule, where
+    the cell asks for it; the row's own `set`."""
     row = profile.cells[cell]
-    sections = ("optimizer", "augment", *METHOD_SECTIONS[row.method])
+    where = f"profile {profile.profile}: cells.{cell}"
+    sections = (*COMMON_SECTIONS, *METHOD_SECTIONS[row.method])
+    schedule = row.schedule or profile.schedule
     content = {
         "cell": cell,
         **row.model_dump(exclude={"set"}),
+        "schedule": schedule,
         "training": profile.training.model_dump(),
         **{name: getattr(params, name).model_dump() for name in sections},
     }
-    allowed = {"training", *sections}
-    for name, values in row.set.items():
+    published = params.published.get(row.method, {}) if schedule == "published" else {}
+    _override(content, published, ("training", *sections), f"params.yaml: published.{row.method}", row.method)
+    _override(content, row.set, ("training", *sections), f"{where}.set", row.method)
+    for name in sections:
+        if content[name].get("forget_rate", 0) is None:
+            content[name]["forget_rate"] = profile.noises[row.noise].rate
+            if content[name]["forget_rate"] is None:
+                raise InputError(
+                    f"{where}: {row.method} has to be told the share of wrong labels, and noise "
+                    f"'{row.noise}' has no rate; add set: {{{name}: {{forget_rate: ...}}}}"
+                )
+    return parse(CellConfig, content, f"{where} (its `set` applied)")
+
+
+def _override(
+    content: dict[str, Any], changes: dict[str, Any], allowed: tuple[str, ...], where: str, method: str
+) -> None:
+    for name, values in changes.items():
         if name not in allowed:
-            raise InputError(
-                f"profile {profile.profile}: cells.{cell}.set.{name}: method '{row.method}' "
-                f"reads only {sorted(allowed)}"
-            )
+            raise InputError(f"{where}.{name}: method '{method}' reads only {sorted(allowed)}")
         if not isinstance(values, dict):
-            raise InputError(f"profile {profile.profile}: cells.{cell}.set.{name}: expected a mapping")
+            raise InputError(f"{where}.{name}: expected a mapping")
         content[name] = {**content[name], **values}
-    return parse(CellConfig, content, f"profile {profile.profile}: cells.{cell} (its `set` applied)")
 
 
 def changed_keys(params: Params, profile: Profile, cell: str) -> dict[str, Any]:
@@ -78,6 +96,7 @@ def grid(params: Params, profile: Profile) -> dict[str, Any]:
             {
                 "cell": key,
                 **row.model_dump(exclude={"set"}),
+                "schedule": row.schedule or profile.schedule,
                 "changed": changed_keys(params, profile, key),
             }
             for key, row in profile.cells.items()

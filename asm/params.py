@@ -6,23 +6,12 @@ An unknown or ill-typed key is an `InputError` naming the file and the key.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, create_model, model_validator
 
-from asm.errors import InputError
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-T = TypeVar("T", bound=Section)
+from asm.method_params import METHOD_SECTIONS
+from asm.schema import Name, Positive, Section, Share, Weight, parse, read_yaml
 
 
 class Align(Section):
@@ -40,48 +29,34 @@ class Noise(Section):
 
 
 class Optimizer(Section):
+    """§4.2. `steps` multiplies the rate by `lr_decay` after each epoch of `lr_steps`; `poly` keeps it until
+    epoch `lr_steps[0]` (0 where empty), then lets it fall to 0 as (1 - progress) ** `lr_decay`."""
+
+    kind: Literal["adam", "sgd"] = "adam"
     lr: Annotated[float, Field(gt=0)] = 0.001
+    head_lr: Annotated[float, Field(gt=0)] | None = None  # of the classifiers (`fc`); none: lr
+    momentum: Share = 0.9  # of sgd; adam's beta1
+    late_momentum: Share | None = None  # poly: once the rate falls
+    weight_decay: Weight = 0.0001
+    schedule: Literal["exponential", "steps", "poly"] = "exponential"
     lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0001
+    lr_steps: list[Positive] = []
+
+
+class Sampling(Section):
+    """How an epoch's training samples are drawn."""
+
+    balanced: bool = False  # classes equally often, with replacement
 
 
 class Augment(Section):
-    """The weak view (§4.2): flip and random erasing."""
+    """The weak view (§4.2): flip and random erasing; the other two are some peers' own."""
 
     flip: Share = 0.5
+    gaussian_noise: Share = 0.0  # in place of a flip: never both
+    jitter: Share = 0.0
     erasing: Share = 0.5
     erasing_area: Annotated[list[Share], Field(min_length=2, max_length=2)] = [0.02, 0.15]
-
-
-class StrongAugment(Section):
-    """The strong view of Eq. 11: RandAugment and one grey cutout square."""
-
-    operations: Annotated[int, Field(ge=0, le=14)] = 2
-    magnitude: Annotated[float, Field(ge=0, le=30)] = 10
-    probability: Share = 0.5
-    cutout: Share = 0.07
-
-
-class Thresholds(Section):
-    """§3.2-3.3, Eq. 1-6."""
-
-    adaptive: bool = True
-    init_clean: Share = 0.8
-    init_noisy: Share = 0.2
-    confidence: Literal["label", "max"] = "label"
-
-
-class Losses(Section):
-    """§3.4, Eq. 7-12."""
-
-    omega: Annotated[float, Field(ge=0)] = 0.6
-    gamma: Annotated[float, Field(ge=0)] = 1.0
-    beta: Annotated[float, Field(ge=0)] = 0.65
-    lambda_max: Share = 0.9
-    ramp_end: Annotated[float, Field(gt=0)] = 0.9
-    divide_by: Literal["batch", "subset"] = "batch"
-    replace_with_ce: list[Literal["mutual", "consistency"]] = []
-    drop_noisy: bool = False
 
 
 class Pretrain(Section):
@@ -93,22 +68,28 @@ class Pretrain(Section):
     seed: int = 0
 
 
-# The sections of params.yaml that each method reads beside `optimizer` and `augment`, which all share.
-METHOD_SECTIONS: dict[str, tuple[str, ...]] = {
-    "baseline": (),
-    "asm": ("thresholds", "losses", "strong_augment"),
-}
+COMMON_SECTIONS = ("optimizer", "sampling", "augment")  # what every method reads beside its own sections
+_SECTIONS = {name: kind for sections in METHOD_SECTIONS.values() for name, kind in sections.items()}
 
 
-class Params(Section):
+class Params(create_model("MethodParams", __base__=Section, **{k: (v, v()) for k, v in _SECTIONS.items()})):
+    """params.yaml: these sections, and those of every method."""
+
     align: Align = Align()
     noise: Noise = Noise()
     pretrain: Pretrain = Pretrain()
     optimizer: Optimizer = Optimizer()
+    sampling: Sampling = Sampling()
     augment: Augment = Augment()
-    strong_augment: StrongAugment = StrongAugment()
-    thresholds: Thresholds = Thresholds()
-    losses: Losses = Losses()
+    # method -> section -> keys, like a cell's `set`; for cells whose schedule is "published"
+    published: dict[str, dict[str, dict[str, Any]]] = {}
+
+    @model_validator(mode="after")
+    def _published_methods_exist(self) -> "Params":
+        for method in self.published:
+            if method not in METHOD_SECTIONS:
+                raise ValueError(f"published.{method}: not among the methods {sorted(METHOD_SECTIONS)}")
+        return self
 
 
 class Training(Section):
@@ -131,6 +112,10 @@ class Render(Section):
     size: Annotated[int, Field(ge=64)] = 112
     seed: int = 0
     ambiguous_share: Share = 0.1
+
+
+# fair: every method in the common schedule; published: in the one of its own paper (params.yaml, `published`)
+Schedule = Literal["fair", "published"]
 
 
 class DatasetEntry(Section):
@@ -181,6 +166,7 @@ class CellRow(Section):
     method: str
     init: str
     seed: int
+    schedule: Schedule | None = None  # none: the profile's
     set: dict[str, Any] = {}
 
 
@@ -194,6 +180,7 @@ class Headline(Section):
 
 class Profile(Section):
     profile: Name
+    schedule: Schedule = "fair"
     training: Training
     render: dict[Name, Render]  # {} where no faces are drawn; dvc.yaml needs the key
     datasets: dict[Name, DatasetEntry]
@@ -225,9 +212,11 @@ class Profile(Section):
         return self
 
 
-class CellConfig(Section):
-    """Everything that decides the outcome of one cell, beside its data. A section that the cell's method does
-    not read is None, so that changing it leaves the cell's file, and so its training, alone."""
+class CellConfig(
+    create_model("MethodConfig", __base__=Section, **{k: (v | None, None) for k, v in _SECTIONS.items()})
+):
+    """Everything that decides the outcome of one cell, beside its data. A method's section that the cell's
+    method does not read is None, so that changing it leaves the cell's file, and so its training, alone."""
 
     cell: str
     dataset: str
@@ -235,55 +224,11 @@ class CellConfig(Section):
     method: str
     init: str
     seed: int
+    schedule: Schedule
     training: Training
     optimizer: Optimizer
+    sampling: Sampling
     augment: Augment
-    strong_augment: StrongAugment | None = None
-    thresholds: Thresholds | None = None
-    losses: Losses | None = None
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read one yaml mapping; raise InputError for a missing or malformed file."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a mapping of keys to values, found {type(content).__name__}")
-    return content
-
-
-def parse(model: type[T], content: dict[str, Any], where: str) -> T:
-    """Validate `content`; every fault is named with its dotted key and `where` it stands."""
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        faults = []
-        for fault in error.errors():
-            key = ".".join(map(str, fault["loc"])) or "(top level)"
-            found = "" if fault["type"] in ("extra_forbidden", "missing") else f" (found {fault['input']!r})"
-            if fault["type"] == "extra_forbidden":
-                known = ", ".join(_known_keys(model, fault["loc"][:-1]))
-                faults.append(f"{key}: unknown key; known here: {known}")
-            elif fault["type"] == "value_error":
-                faults.append(f"{key}: {fault['ctx']['error']}")
-            else:
-                faults.append(f"{key}: {fault['msg']}{found}")
-        raise InputError(f"{where}: " + "\n  ".join(faults)) from None
-
-
-def _known_keys(model: type[BaseModel], location: tuple) -> list[str]:
-    for part in location:
-        field = model.model_fields.get(str(part))
-        annotation = field.annotation if field else None
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if nested:
-            model = nested[0]
-    return sorted(model.model_fields)
 
 
 def load_params(path: Path) -> Params:

@@ -6,7 +6,7 @@ from pathlib import Path
 from asm import datasets
 from asm.errors import reported
 from asm.faces.process import align_dataset
-from asm.params import read_yaml
+from asm.schema import read_yaml
 from asm.training import pick_device
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pandas as pd
 from asm import noise
 from asm.errors import InputError, reported
 from asm.faces import store
-from asm.params import read_yaml
+from asm.schema import read_yaml
 
 
 def given_labels(train: pd.DataFrame, classes: list[str], config: dict) -> np.ndarray:

@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from asm.backbone import read_weights
 from asm.datasets.synthetic import render_action_units
 from asm.errors import reported
-from asm.params import Augment, Pretrain, parse, read_yaml
+from asm.params import Augment, Pretrain
 from asm.pretraining import align_rendered, regress_action_units
+from asm.schema import parse, read_yaml
 from asm.training import pick_device
 
 if __name__ == "__main__":

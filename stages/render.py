@@ -5,7 +5,8 @@ from pathlib import Path
 
 from asm.datasets.synthetic import render_dataset
 from asm.errors import reported
-from asm.params import Render, parse, read_yaml
+from asm.params import Render
+from asm.schema import parse, read_yaml
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

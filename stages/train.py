@@ -6,10 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from asm.backbone import read_weights
+from asm.data import select
 from asm.errors import reported
 from asm.faces import store
 from asm.params import load_cell
-from asm.training import pick_device, select, train
+from asm.training import pick_device, train
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from asm import augment
-from asm.params import Augment, StrongAugment
+from asm.method_params import StrongAugment
+from asm.params import Augment
 
 
 def generator(seed=0):

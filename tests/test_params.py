@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from asm import grid, params
+from asm import grid, params, schema
 from asm.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +24,8 @@ def written(tmp_path):
 
 def test_the_committed_params_are_valid_and_spell_out_every_default():
     found = yaml.safe_load((ROOT / "params.yaml").read_text())
-    assert found == params.Params().model_dump()
+    del found["published"]  # schedules stand in params.yaml alone
+    assert found == params.Params().model_dump(exclude={"published"})
     params.load_params(ROOT / "params.yaml")
 
 
@@ -58,7 +59,7 @@ def test_bad_params_name_file_key_and_value(written, content, message):
 
 
 def test_every_fault_is_listed_at_once(written):
-    with pytest.raises(InputError, match=r"(?s)optimizer\.lr.*losses\.gama"):
+    with pytest.raises(InputError, match=r"(?s)losses\.gama.*optimizer\.lr"):
         params.load_params(written("optimizer: {lr: -1}\nlosses: {gama: 1}"))
 
 
@@ -95,7 +96,7 @@ def small(**cells) -> dict:
 
 
 def profile(**cells) -> params.Profile:
-    return params.parse(params.Profile, small(**cells), "test profile")
+    return schema.parse(params.Profile, small(**cells), "test profile")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_incomplete_entries_are_named(section, entry, message):
     content = small()
     content[section]["new"] = entry
     with pytest.raises(InputError, match=rf"{section}\.new.*{message}"):
-        params.parse(params.Profile, content, "test profile")
+        schema.parse(params.Profile, content, "test profile")
 
 
 def test_a_cells_set_must_name_a_section_its_method_reads():
@@ -141,7 +142,7 @@ def test_a_cells_set_must_name_a_section_its_method_reads():
 
 
 def cell_files(values: dict, current: params.Profile, out: Path) -> dict[str, str]:
-    grid.write_configs(params.parse(params.Params, values, "params.yaml"), current, out)
+    grid.write_configs(schema.parse(params.Params, values, "params.yaml"), current, out)
     return {path.stem: path.read_text() for path in (out / "cells").iterdir()}
 
 

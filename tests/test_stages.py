@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from test_evaluation import make_manifest, write_run
 from tiny import make_config
 
-from asm import backbone, training
+from asm import backbone
+from asm.data import select
 from asm.faces import store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -131,7 +132,7 @@ def test_symmetric_noise_changes_so_many_training_labels_and_nothing_else(tmp_pa
     assert (noise["kind"], noise["rate"], noise["realised"]) == ("symmetric", 0.25, 0.25)
     check_summary(labels, noise)
     assert {path.name: path.read_bytes() for path in faces.iterdir()} == before
-    data = training.select(aligned, labels)
+    data = select(aligned, labels)
     for samples, split in ((data.valid, "valid"), (data.test, "test")):
         rows = aligned.manifest[aligned.manifest["split"] == split]
         assert samples.ids == rows["id"].tolist()
@@ -170,7 +171,7 @@ def test_original_labels_leave_unknown_ones_out(tmp_path, faces):
     unknown = manifest["original_label"] == -1
     assert noise["excluded"] == unknown.sum() > 0
     check_summary(labels, noise)
-    data = training.select(store.load(faces), labels)
+    data = select(store.load(faces), labels)
     assert data.train.ids == manifest["id"][~unknown].tolist()
     assert data.clean.tolist() == manifest["label"][~unknown].tolist()
 

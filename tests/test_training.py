@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from tiny import make_config, make_data
 
 from asm import training
+from asm.data import select
 from asm.errors import InputError
 from asm.faces.store import AlignedFaces
 
@@ -80,6 +81,7 @@ import sys; sys.path.insert(0, {tests!r})
 from pathlib import Path
 from tiny import make_config, make_data
 from asm import training
+from asm.data import select
 import torch
 torch.set_num_threads(1)
 folder = Path({folder!r})
@@ -119,7 +121,7 @@ def test_a_checkpoint_of_other_labels_is_not_continued(tmp_path, monkeypatch, ca
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "_write", stop)
+    monkeypatch.setattr(training.results, "write", stop)
     with pytest.raises(KeyboardInterrupt):
         run(config, make_data(flipped=0), tmp_path)
     monkeypatch.undo()
@@ -189,7 +191,7 @@ def aligned():
 def test_select_joins_labels_by_id_and_leaves_test_alone(aligned):
     labels = pd.DataFrame({"id": ["i7", "i1", "i2", "i4", "i6"], "label": [2, 0, 2, -1, 1]})
     labels["clean"] = [1, 1, 2, 1, 0]
-    data = training.select(aligned, labels)
+    data = select(aligned, labels)
     assert data.train.ids == ["i1", "i2", "i6", "i7"]  # i4 has no label
     assert data.train.labels.tolist() == [0, 2, 1, 2]
     assert data.clean.tolist() == [1, 2, 0, 1]
@@ -202,4 +204,4 @@ def test_select_joins_labels_by_id_and_leaves_test_alone(aligned):
 def test_select_refuses_labels_of_another_data_set(aligned):
     labels = pd.DataFrame({"id": ["x1", "x2", "x3", "x4", "x5"], "label": [0] * 5, "clean": [0] * 5})
     with pytest.raises(InputError, match="5 given labels for 5 training samples, 5 of them without one"):
-        training.select(aligned, labels)
+        select(aligned, labels)

@@ -3,8 +3,12 @@
 import numpy as np
 import torch
 
+from asm import training
+from asm.data import Data, Samples
+from asm.method_params import METHOD_SECTIONS
+from asm.methods import Batch, Method
 from asm.params import CellConfig
-from asm.training import Data, Samples
+from asm.schema import Section
 
 
 def make_samples(prefix: str, count: int, seed: int) -> Samples:
@@ -12,7 +16,12 @@ def make_samples(prefix: str, count: int, seed: int) -> Samples:
     labels = np.arange(count) % 3
     faces = rng.integers(0, 120, (count, 32, 32, 3), dtype=np.uint8)
     faces[np.arange(count), :, :, labels] += 100
-    return Samples([f"{prefix}{i}" for i in range(count)], torch.from_numpy(faces), torch.from_numpy(labels))
+    return Samples(
+        [f"{prefix}{i}" for i in range(count)],
+        torch.from_numpy(faces),
+        torch.from_numpy(labels),
+        torch.zeros(count, dtype=torch.int64),
+    )
 
 
 def make_data(train: int = 30, flipped: int = 6) -> Data:
@@ -34,12 +43,26 @@ def make_config(method: str = "asm", **sections) -> CellConfig:
         "init": "scratch",
         "method": method,
         "seed": 0,
+        "schedule": "fair",
         "training": {"image_size": 32, "width": 4, "epochs": 4, "warmup_epochs": 1, "batch_size": 8},
         "optimizer": {"lr": 0.003},
+        "sampling": {},
         "augment": {},
+        **{name: {} for name in METHOD_SECTIONS[method]},
     }
-    if method == "asm":
-        content |= {"thresholds": {}, "losses": {}, "strong_augment": {}}
+    if "forget_rate" in METHOD_SECTIONS[method].get(method, Section).model_fields:
+        content[method]["forget_rate"] = 0.2
     for name, values in sections.items():
         content[name] = {**content[name], **values} if isinstance(values, dict) else values
     return CellConfig.model_validate(content)
+
+
+def make_method(name: str, data: Data | None = None, **sections) -> Method:
+    """The method with real networks of width 4, as the loop makes it."""
+    return training.make_method(make_config(name, **sections), data or make_data(), None)
+
+
+def make_batch(samples: Samples, rows: list[int], epoch: int = 3) -> Batch:
+    """The batch that the loop would make of these rows."""
+    index = torch.tensor(rows)
+    return Batch(index, samples.faces[index], samples.labels[index], epoch, torch.Generator().manual_seed(0))

@@ -1,10 +1,25 @@
-"""The methods by the name that a profile's cells give them. To add one: a file here, a line here, its section
-in params.py and params.yaml, its tests."""
+"""The methods, by the name that a profile's cells give them: the name of their file here.
 
-from asm.methods.asm import ASM
+To add one: its file, its section in method_params.py and params.yaml, its tests (README, "Adding a method").
+"""
+
+import importlib
+
+from asm.method_params import METHOD_SECTIONS
 from asm.methods.base import Batch, Method
-from asm.methods.baseline import Baseline
 
-METHODS: dict[str, type[Method]] = {"baseline": Baseline, "asm": ASM}
+__all__ = ["Batch", "Method", "method_class"]
 
-__all__ = ["ASM", "METHODS", "Baseline", "Batch", "Method"]
+
+def method_class(name: str) -> type[Method]:
+    """The method that asm/methods/<name>.py defines. Only that file is imported, so that a cell depends on no
+    other method's. Raises KeyError for an unknown name."""
+    if name not in METHOD_SECTIONS:
+        raise KeyError(f"no method '{name}'; there are {sorted(METHOD_SECTIONS)}")
+    module = importlib.import_module(f"asm.methods.{name}")
+    (found,) = (
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Method) and value.__module__ == module.__name__
+    )
+    return found

@@ -5,12 +5,12 @@ noisy samples; each subset has its own loss. The equations are in mining.py (1-6
 choices where the paper is silent in params.yaml.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from asm import losses, mining
+from asm.augment import strong_view
+from asm.data import Samples
 from asm.methods.base import Batch, Method
 from asm.params import CellConfig
 
@@ -18,20 +18,23 @@ from asm.params import CellConfig
 class ASM(Method):
     num_networks = 2
 
-    def __init__(self, config: CellConfig, networks: list[nn.Module], num_classes: int) -> None:
-        super().__init__(config, networks, num_classes)
+    def __init__(
+        self, config: CellConfig, networks: list[nn.Module], num_classes: int, samples: Samples
+    ) -> None:
+        super().__init__(config, networks, num_classes, samples)
         self.register_buffer("clean_threshold", torch.full((num_classes,), config.thresholds.init_clean))
         self.register_buffer("noisy_threshold", torch.full((num_classes,), config.thresholds.init_noisy))
         self.subset: Tensor | None = None  # int8 [N]; None during warm-up
 
-    def start_epoch(self, epoch: int, labels: Tensor, predict: Callable[[], Tensor]) -> dict[str, float]:
+    def start_epoch(self, epoch: int) -> dict[str, float]:
         """Eq. 1-6 over the whole training set, from the first epoch after warm-up on."""
         if epoch <= self.config.training.warmup_epochs:
             return {}
-        options = self.config.thresholds
-        probs = mining.mean_probabilities(*predict())
-        if options.adaptive:
-            self.clean_threshold = mining.clean_thresholds(probs, labels, self.clean_threshold)
+        labels = self.samples.labels
+        probs = self.predict_all(self.samples.faces)
+        if self.config.thresholds.adaptive:
+            mean = mining.mean_probabilities(*probs)
+            self.clean_threshold = mining.clean_thresholds(mean, labels, self.clean_threshold)
             self.noisy_threshold = mining.noisy_thresholds(self.clean_threshold)
         self.subset = self.mine(probs, labels)
         shares = torch.bincount(self.subset.long(), minlength=3) / len(labels)
@@ -43,15 +46,16 @@ class ASM(Method):
         }
 
     def mine(self, probs: Tensor, labels: Tensor) -> Tensor:
-        """Eq. 3-6 with the current thresholds: int8 codes [N] from mean probabilities [N, K]."""
-        confidence = mining.confidence(probs, labels, self.config.thresholds.confidence)
+        """Eq. 3-6 with the current thresholds: int8 codes [N] from both networks' probabilities [2, N, K]."""
+        mean = mining.mean_probabilities(*probs)
+        confidence = mining.confidence(mean, labels, self.config.thresholds.confidence)
         return mining.partition(confidence, labels, self.clean_threshold, self.noisy_threshold)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Eq. 12: L_sup + omega L_mut + gamma L_usc; during warm-up cross-entropy on all samples."""
-        y, options = batch.labels, self.config.losses
+        y, options, weak = batch.labels, self.config.losses, self.weak(batch)
         if self.subset is None:
-            z1, z2 = self.logits(batch.weak)
+            z1, z2 = self.logits(weak)
             return {"total": losses.supervised(z1.float(), z2.float(), y)}
 
         subset = self.subset[batch.index]
@@ -59,8 +63,10 @@ class ASM(Method):
         needs_strong = "consistency" not in options.replace_with_ce and not options.drop_noisy
         n = len(y)
         # one forward per network: the weak batch and the noisy samples' strong views together
-        images = torch.cat([batch.weak, batch.strong(noisy)]) if needs_strong else batch.weak
-        z1, z2 = (z.float() for z in self.logits(images))
+        if needs_strong:
+            strong = strong_view(batch.faces[noisy], self.config.strong_augment, batch.generator)
+            weak = torch.cat([weak, strong])
+        z1, z2 = (z.float() for z in self.logits(weak))
         (w1, s1), (w2, s2) = (z1[:n], z1[n:]), (z2[:n], z2[n:])
         size = n if options.divide_by == "batch" else None
 

@@ -5,43 +5,47 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
+from asm import augment
+from asm.data import Samples
 from asm.params import CellConfig
+
+EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One training step's samples, on the device."""
+    """One training step's samples, on the device. A method draws its own views from the faces."""
 
     index: Tensor  # [B] rows of the training set
-    weak: Tensor  # [B, 3, S, S] weak views
+    faces: Tensor  # uint8 [B, S, S, C]
     labels: Tensor  # [B] given labels
-    strong: Callable[[Tensor], Tensor]  # boolean mask [B] -> strong views of the chosen samples
     epoch: int  # counted from 1
+    generator: Generator  # of the views; on the CPU
 
 
 class Method(nn.Module):
     """Base of all methods; one file each, to be read beside its paper.
 
-    Buffers registered by a method travel with its checkpoint, so a method keeps there what the next epoch
-    needs from the last.
+    Buffers registered in the constructor travel with the checkpoint, so a method keeps there what the next
+    epoch needs from the last.
     """
 
     num_networks: ClassVar[int] = 1
 
-    def __init__(self, config: CellConfig, networks: list[nn.Module], num_classes: int) -> None:
+    def __init__(
+        self, config: CellConfig, networks: list[nn.Module], num_classes: int, samples: Samples
+    ) -> None:
+        """`networks` are ResNet-18s with a head `fc`; `samples` is the training set with its given labels."""
         super().__init__()
         self.config = config
         self.networks = nn.ModuleList(networks)
         self.num_classes = num_classes
+        self.samples = samples
 
-    def start_epoch(self, epoch: int, labels: Tensor, predict: Callable[[], Tensor]) -> dict[str, float]:
-        """Whatever precedes an epoch, such as mining; returns numbers for the history.
-
-        `labels` are the training set's given labels [N]; `predict()` runs the networks over the training set
-        in evaluation mode and returns probabilities [networks, N, K].
-        """
+    def start_epoch(self, epoch: int) -> dict[str, float]:
+        """Whatever precedes an epoch (counted from 1), such as mining; returns numbers for the history."""
         return {}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -55,3 +59,34 @@ class Method(nn.Module):
     def predict(self, images: Tensor) -> Tensor:
         """Class probabilities of each network, float32 [networks, B, K]; their mean decides the class."""
         return torch.stack([z.float().softmax(dim=1) for z in self.logits(images)])
+
+    def predict_all(
+        self,
+        faces: Tensor,
+        view: Callable[[Tensor], Tensor] = augment.evaluation_view,
+        forward: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """`predict` (or another `forward`) over many faces in evaluation mode, in batches.
+
+        Args:
+            faces: uint8 [N, S, S, C].
+            view: from faces [B, S, S, C] to images [B, 3, S, S].
+            forward: from images to a tensor [networks, B, ...].
+
+        Returns:
+            [networks, N, ...], on the faces' device, without gradient.
+        """
+        self.eval()
+        forward = forward or self.predict
+        with torch.inference_mode(), self.autocast():
+            parts = [forward(view(part)) for part in faces.split(EVALUATION_BATCH)]
+        return torch.cat(parts, dim=1).clone()
+
+    def weak(self, batch: Batch) -> Tensor:
+        """A weak view of the batch, [B, 3, S, S]."""
+        return augment.weak_view(batch.faces, self.config.augment, batch.generator)
+
+    def autocast(self) -> torch.autocast:
+        """The precision of forward passes and losses."""
+        enabled = self.config.training.precision == "bf16"
+        return torch.autocast(self.samples.faces.device.type, dtype=torch.bfloat16, enabled=enabled)

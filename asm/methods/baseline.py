@@ -8,5 +8,5 @@ from asm.methods.base import Batch, Method
 
 class Baseline(Method):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        (z,) = self.logits(batch.weak)
+        (z,) = self.logits(self.weak(batch))
         return {"total": F.cross_entropy(z.float(), batch.labels)}

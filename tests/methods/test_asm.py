@@ -2,11 +2,13 @@
 
 import pytest
 import torch
-from tiny import make_config
+from tiny import make_config, make_samples
 from torch import nn
 
 from asm import losses
-from asm.methods import ASM, Batch
+from asm.methods import Batch
+from asm.methods import asm as module
+from asm.methods.asm import ASM
 from asm.mining import AMBIGUOUS, CLEAN, NOISY
 
 
@@ -21,15 +23,30 @@ class Fixed(nn.Module):
         return images[:, :, 0, 0] * self.scale
 
 
-def make_asm(**sections) -> ASM:
-    return ASM(make_config(**sections), [Fixed(1.0), Fixed(0.5)], num_classes=3)
+def pixels(n: int, seed: int) -> torch.Tensor:
+    return torch.randn(n, 3, 1, 1, generator=torch.Generator().manual_seed(seed))
+
+
+WEAK, STRONG = pixels(6, 0), pixels(6, 1)
+
+
+@pytest.fixture(autouse=True)
+def views(monkeypatch):
+    """A face is one pixel that holds its row; the views are the rows of WEAK and STRONG."""
+    monkeypatch.setattr(module, "strong_view", lambda faces, *_: STRONG[faces.flatten().long()])
+
+
+def make_asm(labels: tuple[int, ...] = (0,), **sections) -> ASM:
+    samples = make_samples("train", len(labels), 0)
+    samples.labels[:] = torch.tensor(labels)
+    method = ASM(make_config(**sections), [Fixed(1.0), Fixed(0.5)], 3, samples)
+    method.weak = lambda batch: WEAK[batch.index]
+    return method
 
 
 def make_batch(epoch: int = 3, n: int = 6) -> Batch:
-    generator = torch.Generator().manual_seed(0)
-    weak = torch.randn(n, 3, 1, 1, generator=generator)
-    strong = torch.randn(n, 3, 1, 1, generator=generator)
-    return Batch(torch.arange(n), weak, torch.arange(n) % 3, lambda mask: strong[mask], epoch)
+    rows = torch.arange(n)
+    return Batch(rows, rows.view(n, 1, 1, 1).byte(), rows % 3, epoch, torch.Generator())
 
 
 CODES = torch.tensor([CLEAN, CLEAN, AMBIGUOUS, AMBIGUOUS, AMBIGUOUS, NOISY], dtype=torch.int8)
@@ -37,7 +54,7 @@ CODES = torch.tensor([CLEAN, CLEAN, AMBIGUOUS, AMBIGUOUS, AMBIGUOUS, NOISY], dty
 
 def parts(batch: Batch, rows: slice):
     """Weak logits of both networks, strong logits of both, and labels of some rows."""
-    w, s = batch.weak[rows, :, 0, 0], batch.strong(torch.ones(6) > 0)[rows, :, 0, 0]
+    w, s = WEAK[rows, :, 0, 0], STRONG[rows, :, 0, 0]
     return w, 0.5 * w, s, 0.5 * s, batch.labels[rows]
 
 
@@ -86,7 +103,9 @@ def test_dropped_noisy_samples_have_no_influence():
     method.subset = CODES
     found = method.losses(batch)
     assert found["usc"] == 0
-    batch.weak[5] = 100.0
+    others = WEAK.clone()
+    others[5] = 100.0
+    method.weak = lambda batch: others
     torch.testing.assert_close(method.losses(batch)["total"], found["total"])
 
 
@@ -109,25 +128,24 @@ def test_a_batch_of_one_subset_alone_is_finite(code):
     assert all(p.grad is None or p.grad.isfinite() for p in method.parameters())
 
 
-def predictions(rows: list[list[float]]) -> torch.Tensor:
-    p = torch.tensor(rows)
-    return torch.stack([p, p])
+def predicting(method: ASM, rows: list[list[float]]) -> ASM:
+    """Let both networks predict these rows for the training set."""
+    method.predict_all = lambda faces: torch.tensor([rows, rows])
+    return method
 
 
 def test_no_mining_during_warm_up():
     method = make_asm(training={"warmup_epochs": 2})
-    called = []
-    assert method.start_epoch(2, torch.tensor([0]), lambda: called.append(1)) == {}
-    assert not called
+    method.predict_all = None
+    assert method.start_epoch(2) == {}
     assert method.subset is None
     assert set(method.losses(make_batch())) == {"total"}
 
 
 def test_start_epoch_mines_the_training_set():
-    method = make_asm()
-    labels = torch.tensor([0, 0, 1, 1])
     rows = [[0.9, 0.05, 0.05], [0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.98, 0.01, 0.01]]
-    logs = method.start_epoch(2, labels, lambda: predictions(rows))
+    method = predicting(make_asm((0, 0, 1, 1)), rows)
+    logs = method.start_epoch(2)
     # T_c: class 0 (.9 + .5) / 2 = .7, class 1 .8, class 2 keeps .8; confidences .9 .5 .8 .01
     assert method.clean_threshold.tolist() == pytest.approx([0.7, 0.8, 0.8])
     assert method.noisy_threshold.tolist() == pytest.approx([0.3, 0.2, 0.2])
@@ -139,8 +157,8 @@ def test_start_epoch_mines_the_training_set():
 
 
 def test_fixed_thresholds_stay_at_their_initial_values():
-    method = make_asm(thresholds={"adaptive": False, "init_clean": 0.6, "init_noisy": 0.4})
-    method.start_epoch(2, torch.tensor([0, 1]), lambda: predictions([[0.99, 0.01, 0.0], [0.5, 0.45, 0.05]]))
+    method = make_asm((0, 1), thresholds={"adaptive": False, "init_clean": 0.6, "init_noisy": 0.4})
+    predicting(method, [[0.99, 0.01, 0.0], [0.5, 0.45, 0.05]]).start_epoch(2)
     assert method.clean_threshold.tolist() == pytest.approx([0.6] * 3)
     assert method.noisy_threshold.tolist() == pytest.approx([0.4] * 3)
     assert method.subset.tolist() == [CLEAN, AMBIGUOUS]
@@ -148,7 +166,7 @@ def test_fixed_thresholds_stay_at_their_initial_values():
 
 def test_thresholds_travel_with_the_state():
     method, other = make_asm(), make_asm()
-    method.start_epoch(2, torch.tensor([0]), lambda: predictions([[0.66, 0.3, 0.04]]))
+    predicting(method, [[0.66, 0.3, 0.04]]).start_epoch(2)
     other.load_state_dict(method.state_dict())
     assert other.clean_threshold.tolist() == pytest.approx([0.66, 0.8, 0.8])
 

@@ -1,0 +1,83 @@
+"""What a finished cell leaves: history, predictions, mining, features, weights and a description."""
+
+import json
+import platform
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from asm.augment import evaluation_view
+from asm.data import Data
+from asm.methods.base import EVALUATION_BATCH, Method
+from asm.params import CellConfig
+
+TSNE_TRAINING_SAMPLES = 1500
+
+
+def write(
+    config: CellConfig,
+    data: Data,
+    method: Method,
+    history: list[dict[str, float]],
+    subsets: dict[int, Tensor],
+    predictions: dict[int, Tensor],
+    out: Path,
+    device: torch.device,
+) -> None:
+    """history.csv, predictions.npz, mining.npz, features.npz, weights.safetensors, run.json."""
+    out.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(history).to_csv(out / "history.csv", index=False, float_format="%.9g")
+    np.savez_compressed(
+        out / "predictions.npz",
+        epochs=np.array(list(predictions)),
+        test_ids=np.array(data.test.ids),
+        test_labels=data.test.labels.cpu().numpy(),
+        test_probabilities=torch.stack(list(predictions.values())).numpy(),  # [epochs, networks, N, K]
+    )
+    train_probs = method.predict_all(data.train.faces)
+    np.savez_compressed(
+        out / "mining.npz",
+        train_ids=np.array(data.train.ids),
+        given_labels=data.train.labels.cpu().numpy(),
+        clean_labels=data.clean,
+        probabilities=train_probs.mean(0).cpu().numpy(),  # [N, K] after the last epoch
+        epochs=np.array(list(subsets), dtype=np.int64),
+        subsets=torch.stack(list(subsets.values())).numpy() if subsets else np.empty((0, 0), np.int8),
+    )
+    chosen = np.random.default_rng(0).permutation(len(data.train.ids))[:TSNE_TRAINING_SAMPLES]
+    chosen.sort()
+    test_probs = predictions[max(predictions)].to(device)
+    mine = getattr(method, "mine", None) if subsets else None
+    np.savez_compressed(
+        out / "features.npz",
+        test=_features(method, data.test.faces),
+        test_subset=mine(test_probs, data.test.labels).cpu().numpy() if mine else np.empty(0, np.int8),
+        train=_features(method, data.train.faces[torch.from_numpy(chosen).to(device)]),
+        train_rows=chosen,
+    )
+    state = {k: v.contiguous().cpu() for k, v in method.state_dict().items()}
+    save_file(state, out / "weights.safetensors")
+    run = {
+        "config": config.model_dump(exclude_none=True),
+        "classes": list(data.classes),
+        "train_images": len(data.train.ids),
+        "parameters": sum(p.numel() for p in method.parameters()),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        },
+    }
+    (out / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+
+
+def _features(method: Method, faces: Tensor) -> np.ndarray:
+    """Pooled features of the first network in evaluation mode, float32 [N, D]."""
+    method.eval()
+    with torch.inference_mode():
+        parts = [method.networks[0].features(evaluation_view(part)) for part in faces.split(EVALUATION_BATCH)]
+    return torch.cat(parts).float().cpu().numpy()
