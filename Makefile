@@ -19,10 +19,11 @@ ifdef PROFILE
 	@sed -i.bak -E 's|^  - profiles/[a-z0-9_-]+\.yaml|  - profiles/$(PROFILE).yaml|' dvc.yaml && rm dvc.yaml.bak
 endif
 
-# The stages of the groups named that are not up to date, $(JOBS) at a time.
+# The stages of the groups named that are not up to date, $(JOBS) at a time; a cell is evaluated once trained.
 side_by_side = dvc status --json $$(dvc stage list --name-only | grep -E '^($(1))@') \
   | python -c 'import json, sys; print(*json.load(sys.stdin), sep="\n")' \
-  | xargs -P $(JOBS) -I{} dvc --wait-for-lock repro --single-item {}
+  | sed -E 's/^train@(.*)/& evaluate@\1/' \
+  | xargs -P $(JOBS) -L 1 dvc --wait-for-lock repro --single-item
 
 # What all cells share first, then the cells $(JOBS) at a time, then the rest. Plain `dvc repro` does the same
 # with one cell at a time. A failed cell stops neither the others nor their tables; the last line reports it.

@@ -21,7 +21,7 @@ USUAL_CLASSES = {"synthetic": 7, "rafdb": 7, "ferplus": 8, "affectnet": 8}
 
 def resolve_cell(params: Params, profile: Profile, cell: str) -> CellConfig:
     """One cell's configuration: params.yaml and the profile's size; the method's `published` schedule, where
-    the cell asks for it; the row's own `set`."""
+    the cell asks for it; the data set's `set`; the row's own `set`."""
     row = profile.cells[cell]
     where = f"profile {profile.profile}: cells.{cell}"
     sections = (*COMMON_SECTIONS, *METHOD_SECTIONS[row.method])
@@ -35,6 +35,15 @@ def resolve_cell(params: Params, profile: Profile, cell: str) -> CellConfig:
     }
     published = params.published.get(row.method, {}) if schedule == "published" else {}
     _override(content, published, ("training", *sections), f"params.yaml: published.{row.method}", row.method)
+    of_dataset = profile.datasets[row.dataset].set
+    if unknown := set(of_dataset) - set(Params.model_fields) - {"training"}:
+        raise InputError(
+            f"profile {profile.profile}: datasets.{row.dataset}.set: no section {sorted(unknown)}"
+        )
+    read = {name: values for name, values in of_dataset.items() if name in content}
+    _override(
+        content, read, tuple(read), f"profile {profile.profile}: datasets.{row.dataset}.set", row.method
+    )
     _override(content, row.set, ("training", *sections), f"{where}.set", row.method)
     for name in sections:
         if content[name].get("forget_rate", 0) is None:
@@ -125,7 +134,7 @@ def write_configs(params: Params, profile: Profile, out: Path) -> None:
             f"profile {profile.profile}: datasets.{key}.align",
         )
         content = {
-            **entry.model_dump(exclude={"align"}),
+            **entry.model_dump(exclude={"align", "set"}),
             "align": {"size": profile.training.image_size, **align.model_dump()},
         }
         write("datasets", key, content)

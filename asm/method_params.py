@@ -96,7 +96,9 @@ class IPA2LT(Section):
     human_weight: Weight = 3.0
     model_weight: Weight = 0.5
     loss: Literal["nll", "double_softmax"] = "nll"  # paper | released code
-    smallest_transition: Annotated[float, Field(gt=0, lt=0.1)] = 0.00001
+    smallest_transition: Annotated[float, Field(gt=0, lt=0.1)] = 0.00001  # in place of a negative one
+    # through the rows' normalisation | as released, around it
+    transition_gradient: Literal["normalised", "raw"] = "normalised"
 
 
 class DMUE(Section):
@@ -159,7 +161,7 @@ class NCT(Section):
     alpha_max: Share = 0.9
     beta: Weight = 5.0  # as released; ASM cites 0.65
     ramp_end: Annotated[float, Field(gt=0)] = 0.1  # share of the epochs: 20 of 200; ASM cites 0.9
-    flip_rate: Annotated[list[Share], Field(min_length=2, max_length=2)] = [0.2, 0.7]  # first and last
+    flip_rate: Annotated[list[Share], Field(min_length=2, max_length=2)] = [0.2, 0.7]  # in warm-up, at the end
 
 
 # Each method's sections, by their names in params.yaml. Its file is asm/methods/<method>.py.

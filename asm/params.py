@@ -123,6 +123,7 @@ class DatasetEntry(Section):
     root: str
     options: dict[str, Any] = {}
     align: dict[str, Any] = {}
+    set: dict[str, dict[str, Any]] = {}  # as a cell's, for every cell on it whose method reads the section
 
 
 class NoiseEntry(Section):

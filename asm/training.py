@@ -54,7 +54,7 @@ def train(
         fingerprint = _fingerprint(config, data, initial)
         data = data.to(device)
         method = make_method(config, data, initial).to(device)
-        method.networks.to(memory_format=torch.channels_last)
+        method.to(memory_format=torch.channels_last)
         optimizer = build_optimizer(method, config.optimizer)
         passes = backbone.count_passes(method)
         history: list[dict[str, float]] = []

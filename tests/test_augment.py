@@ -129,3 +129,25 @@ def test_geometric_operations_move_pixels_as_named():
     assert moved["shear_y"][1] == 30
     assert moved["shear_y"][0] != 20
     assert moved["rotate"] == (20 - round(10 * 0.2588), 20 + round(10 * 0.9659))  # 15 degrees
+
+
+def test_noise_takes_the_place_of_a_flip(faces):
+    plain = augment.evaluation_view(faces)
+    noisy = augment.weak_view(faces, Augment(flip=0, gaussian_noise=1, erasing=0), generator())
+    std = torch.tensor(augment.STD).view(1, 3, 1, 1)
+    pixels = ((noisy - plain) * std * 255)[(faces > 30).all(-1).unsqueeze(1).expand(-1, 3, -1, -1)]
+    assert 4 < pixels.std() < 6  # sqrt(30) = 5.48, a little less where it is clipped
+    mixed = augment.weak_view(faces, Augment(flip=0.5, gaussian_noise=0.5, erasing=0), generator())
+    flipped = [torch.equal(m, p.flip(2)) for m, p in zip(mixed, plain, strict=True)]
+    changed = [not torch.equal(m, p) for m, p in zip(mixed, plain, strict=True)]
+    assert all(changed)  # every sample has one of the two
+    assert 0 < sum(flipped) < len(flipped)
+
+
+def test_jitter_changes_the_chosen_samples_alone_and_each_in_its_own_way(faces):
+    plain = augment.evaluation_view(faces)
+    assert torch.equal(augment.weak_view(faces, Augment(flip=0, jitter=0, erasing=0), generator()), plain)
+    repeated = faces[:1].expand(8, -1, -1, -1)
+    views = augment.weak_view(repeated, Augment(flip=0, jitter=1, erasing=0), generator())
+    assert len({v.sum().item() for v in views}) == 8
+    assert views.isfinite().all()

@@ -7,6 +7,7 @@ import yaml
 
 from asm import grid, params, schema
 from asm.errors import InputError
+from asm.method_params import METHOD_SECTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
@@ -79,7 +80,7 @@ def test_every_committed_profile_resolves(path):
 def test_the_demo_stays_small_enough_for_dvc():
     demo = params.load_profile(ROOT / "profiles" / "demo.yaml")
     shared = 3 + len(demo.render) + len(demo.datasets) * (1 + len(demo.noises)) + len(demo.inits)
-    assert shared + len(demo.tsne) + 2 * len(demo.cells) <= 50
+    assert shared + len(demo.tsne) + 2 * len(demo.cells) <= 70
 
 
 def small(**cells) -> dict:
@@ -154,6 +155,8 @@ def cell_files(values: dict, current: params.Profile, out: Path) -> dict[str, st
         ({"optimizer": {"lr": 0.01}}, {"base", "asm", "omega", "fixed"}),
         ({"noise": {"seed": 3}}, set()),
         ({"pretrain": {"seed": 3}}, set()),
+        ({"scn": {"margin": 0.15}}, set()),
+        ({"published": {"asm": {"optimizer": {"lr": 0.01}}}}, set()),  # all cells here are fair
     ],
 )
 def test_a_changed_key_touches_only_the_cells_that_read_it(tmp_path, values, touched):
@@ -171,10 +174,74 @@ def test_the_grid_says_what_each_cell_changed():
     assert cells == {"base": {}, "asm": {}, "omega": {"losses.omega": 2.0}, "same": {}}
 
 
-def test_the_paper_profile_is_what_its_script_writes():
-    scope: dict = {"__name__": "paper"}
-    exec((ROOT / "profiles" / "paper.py").read_text(), scope)
-    assert (ROOT / "profiles" / "paper.yaml").read_text() == scope["text"]()
+def test_a_published_schedule_goes_over_the_common_one_and_under_the_cells_set():
+    current = profile(
+        own={"method": "eac", "schedule": "published"},
+        own_set={"method": "eac", "schedule": "published", "set": {"optimizer": {"lr": 0.5}}},
+        fair={"method": "eac"},
+    )
+    values = {"published": {"eac": {"optimizer": {"lr": 0.25}, "training": {"epochs": 7}}}}
+    common = schema.parse(params.Params, values, "params.yaml")
+    own, own_set, fair = (grid.resolve_cell(common, current, key) for key in ("own", "own_set", "fair"))
+    assert (own.optimizer.lr, own_set.optimizer.lr, fair.optimizer.lr) == (0.25, 0.5, 0.001)
+    assert (own.training.epochs, fair.training.epochs) == (7, current.training.epochs)
+    assert own.training.width == current.training.width
+    assert (own.schedule, fair.schedule) == ("published", "fair")
+    cells = {c["cell"]: c for c in grid.grid(common, current)["cells"]}
+    assert cells["own"]["changed"] == {}  # its own schedule is this method's default there
+    assert cells["own_set"]["changed"] == {"optimizer.lr": 0.5}
+    assert cells["own"]["schedule"] == "published"
+
+
+def test_a_data_sets_own_keys_reach_the_cells_that_read_them_and_count_as_default():
+    content = small(eac={"method": "eac"}, own={"method": "eac", "set": {"eac": {"consistency_weight": 2.0}}})
+    entry = content["datasets"]["synthetic"]
+    entry["set"] = {"eac": {"consistency_weight": 1.0}, "sampling": {"balanced": True}}
+    current = schema.parse(params.Profile, content, "test profile")
+    cells = {key: grid.resolve_cell(params.Params(), current, key) for key in current.cells}
+    assert cells["eac"].eac.consistency_weight == 1.0
+    assert cells["own"].eac.consistency_weight == 2.0
+    assert all(cell.sampling.balanced for cell in cells.values())
+    changed = {c["cell"]: c["changed"] for c in grid.grid(params.Params(), current)["cells"]}
+    assert changed == {"base": {}, "asm": {}, "eac": {}, "own": {"eac.consistency_weight": 2.0}}
+    entry["set"] = {"eca": {}}
+    with pytest.raises(InputError, match=r"datasets\.synthetic\.set: no section \['eca'\]"):
+        grid.resolve_cell(params.Params(), schema.parse(params.Profile, content, "test profile"), "base")
+
+
+def test_every_published_schedule_is_valid_and_of_a_method_that_exists():
+    common = params.load_params(ROOT / "params.yaml")
+    assert set(common.published) == set(METHOD_SECTIONS) - {"baseline", "asm"}
+    for method in METHOD_SECTIONS:
+        current = profile(x={"method": method, "schedule": "published"})
+        assert grid.resolve_cell(common, current, "x").schedule == "published"
+    with pytest.raises(InputError, match=r"published\.ecn: not among the methods"):
+        schema.parse(params.Params, {"published": {"ecn": {}}}, "params.yaml")
+    bad = schema.parse(params.Params, {"published": {"eac": {"losses": {"omega": 1.0}}}}, "params.yaml")
+    with pytest.raises(InputError, match=r"published\.eac\.losses: method 'eac' reads only"):
+        grid.resolve_cell(bad, profile(x={"method": "eac", "schedule": "published"}), "x")
+
+
+def test_a_forget_rate_that_is_not_given_is_the_cells_noise_rate():
+    current = profile(
+        plain={"method": "coteaching"}, own={"method": "jocor", "set": {"jocor": {"forget_rate": 0.1}}}
+    )
+    assert grid.resolve_cell(params.Params(), current, "plain").coteaching.forget_rate == 0.3
+    assert grid.resolve_cell(params.Params(), current, "own").jocor.forget_rate == 0.1
+    content = small(x={"method": "coteaching", "noise": "real"})
+    content["noises"]["real"] = {"kind": "original"}
+    unknown = schema.parse(params.Profile, content, "test profile")
+    with pytest.raises(
+        InputError, match=r"cells\.x: coteaching has to be told .* 'real' has no rate; add set"
+    ):
+        grid.resolve_cell(params.Params(), unknown, "x")
+
+
+@pytest.mark.parametrize("name", ["paper", "synthetic"])
+def test_a_generated_profile_is_what_the_script_writes(name):
+    scope: dict = {"__name__": "generate"}
+    exec((ROOT / "profiles" / "generate.py").read_text(), scope)
+    assert (ROOT / "profiles" / f"{name}.yaml").read_text() == scope["PROFILES"][name]()
 
 
 def test_the_paper_profile_covers_every_published_ablation():

@@ -205,3 +205,22 @@ def test_select_refuses_labels_of_another_data_set(aligned):
     labels = pd.DataFrame({"id": ["x1", "x2", "x3", "x4", "x5"], "label": [0] * 5, "clean": [0] * 5})
     with pytest.raises(InputError, match="5 given labels for 5 training samples, 5 of them without one"):
         select(aligned, labels)
+
+
+def test_a_balanced_order_draws_the_classes_equally_often():
+    labels = torch.tensor([0] * 900 + [1] * 90 + [2] * 10)
+    order = training.draw_order(labels, True, torch.Generator().manual_seed(0))
+    counts = torch.bincount(labels[order])
+    assert len(order) == 1000
+    assert ((counts - 333).abs() < 60).all()  # 4 standard deviations
+    plain = training.draw_order(labels, False, torch.Generator().manual_seed(0))
+    assert plain.sort().values.tolist() == list(range(1000))
+
+
+def test_forward_passes_count_the_mining_too(tmp_path, data):
+    run(make_config(), data, tmp_path)
+    history = pd.read_csv(tmp_path / "out" / "history.csv")
+    noisy = history["subset_noisy"].fillna(0)
+    # two networks over the training samples; then also over all of them in the mining, and the strong views
+    expected = [2.0] + [4 + 2 * share for share in noisy[1:]]
+    assert history["forward_passes"].tolist() == pytest.approx(expected)

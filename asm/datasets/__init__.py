@@ -13,6 +13,7 @@ SOURCES = {
     "ferplus": "asm.datasets.ferplus",
     "affectnet": "asm.datasets.affectnet",
     "folder": "asm.datasets.folder",
+    "union": "asm.datasets.union",
 }
 
 

@@ -28,8 +28,8 @@ class FaceDataset:
     `table` has a RangeIndex and the columns `id` (str, unique), `path` (str, relative to the data set's root,
     for messages), `split` (one of `SPLITS`) and `label` (int, 0..K-1). Optional columns: `votes_<class>` (int
     counts, with `votes_unknown` and `votes_nf` for FER+), `original_label` (another annotator's label as one
-    of our class ids, -1 unknown), and, where the truth is known, `ambiguous` (bool), `second_label` (int, -1
-    none) and `mixture` (float, the first class's share).
+    of our class ids, -1 unknown), `origin` (str, the part of a union) and, where the truth is known,
+    `ambiguous` (bool), `second_label` (int, -1 none) and `mixture` (float, the first class's share).
 
     `read(row)` gives uint8 [H, W, 3] (RGB) or [H, W] (grey) and raises OSError when the image cannot be read.
     """

@@ -1,4 +1,4 @@
-"""What the report reads: the grid of cells and one details file per evaluated cell, both checked.
+"""What the report reads: the grid of cells and, per evaluated cell, its details and timing, all checked.
 
 The grid decides which cells exist; a directory is never searched, so a left-over file of another run
 cannot slip into a table.
@@ -6,155 +6,32 @@ cannot slip into a table.
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from statistics import median
+from typing import Any, Literal
 
-import numpy as np
+import pandas as pd
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
-from scipy import stats
+from pydantic import BaseModel, ValidationError, model_validator
 
 from asm.errors import InputError
+from asm.report.details import Details, Noise
+from asm.report.estimates import Estimate, Points, estimate
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Series = list[float | None]
-MINING_SERIES = ("noisy_precision", "noisy_recall", "noisy_f1")
-SUBSETS = ("clean", "ambiguous", "noisy")
-
-
-class Accuracy(BaseModel):
-    """Test accuracies as fractions; `best` was selected on the test set."""
-
-    last5: Share
-    last: Share | None = None
-    best: Share | None = None
-    best_epoch: int | None = None
-
-
-class ClassScore(BaseModel):
-    """One class on the test set; shares as fractions, support in images."""
-
-    name: str = Field(alias="class")
-    recall: Share | None
-    precision: Share | None
-    f1: Share | None
-    support: int
-
-
-class OnTest(BaseModel):
-    """Test-set results of one cell; `confusion` [K, K] counts, rows true, columns predicted."""
-
-    images: int
-    averaged_epochs: int
-    accuracy: Accuracy
-    valid_accuracy: Accuracy | None = None
-    networks: list[Accuracy] = []
-    balanced_accuracy: Share | None = None
-    macro_f1: Share | None = None
-    ece: float | None = None
-    unambiguous_accuracy: Share | None = None
-    per_class: list[ClassScore]
-    confusion: list[list[int]]
-
-
-class Curves(BaseModel):
-    """One value per epoch; null where the quantity did not exist yet."""
-
-    epoch: list[int]
-    accuracy: Series
-    subset_clean: Series | None = None
-    subset_ambiguous: Series | None = None
-    subset_noisy: Series | None = None
-    threshold_clean: dict[str, Series] | None = None
-
-    @model_validator(mode="after")
-    def _same_length(self) -> "Curves":
-        named = {k: getattr(self, k) for k in ("accuracy", *(f"subset_{s}" for s in SUBSETS))}
-        named |= {f"threshold_clean.{k}": v for k, v in (self.threshold_clean or {}).items()}
-        return _check_lengths(self, named)
-
-
-class Ambiguity(BaseModel):
-    """The ambiguous subset against the known truth (rendered faces only)."""
-
-    precision: float | None = None
-    recall: float | None = None
-    auroc: float | None = None
-
-
-class Mining(BaseModel):
-    """Quality of the mined subsets, per epoch from the first mined one."""
-
-    epoch: list[int]
-    noisy_precision: Series | None = None
-    noisy_recall: Series | None = None
-    noisy_f1: Series | None = None
-    wrong_share: dict[str, Series | None] | None = None
-    auroc_flipped: float | None = None
-    ambiguity: Ambiguity | None = None
-    vote_entropy_spearman: float | None = None
-
-    @model_validator(mode="after")
-    def _same_length(self) -> "Mining":
-        named = {k: getattr(self, k) for k in MINING_SERIES}
-        named |= {f"wrong_share.{k}": v for k, v in (self.wrong_share or {}).items()}
-        return _check_lengths(self, named)
-
-
-def _check_lengths(model: Any, named: dict[str, Series | None]) -> Any:
-    for name, values in named.items():
-        if values is not None and len(values) != len(model.epoch):
-            raise ValueError(f"{name} has {len(values)} values for {len(model.epoch)} epochs")
-    return model
-
-
-class Noise(BaseModel):
-    """Label noise: a kind and, where it is set, a rate; in details also the realised share."""
-
-    kind: str
-    rate: Share | None
-    realised: Share | None = None
-    train_images: int | None = None
-
-
-class Faces(BaseModel):
-    """What became of a data set's images; `fallback`: no face found, the whole frame was taken."""
-
-    images: int
-    unreadable: int
-    fallback: int
-    fallback_share: Share
-
-
-class Details(BaseModel):
-    """One evaluated cell: reports/<profile>/details/<cell>.json."""
-
-    cell: str
-    dataset: str
-    method: str
-    seed: int
-    classes: list[str]
-    noise: Noise
-    versions: dict[str, str] = {}
-    faces: Faces | None = None
-    test: OnTest
-    curves: Curves
-    mining: Mining | None = None
-
-    @model_validator(mode="after")
-    def _square_confusion(self) -> "Details":
-        size = len(self.classes)
-        if [len(row) for row in self.test.confusion] != [size] * size:
-            raise ValueError(f"test.confusion is not {size} x {size}, one row and column per class")
-        return self
+Measure = Callable[[Details], float | None]
+# Sections of params.yaml and of a profile that all methods read.
+COMMON_SECTIONS = ("training", "optimizer", "sampling", "augment")
+# Their own paper's schedule is the common one, so that a cell in either stands for both.
+ONE_SCHEDULE = ("baseline", "asm")
 
 
 class Cell(BaseModel):
-    """One row of the grid; `details` is None while the cell has not been evaluated."""
+    """One row of the grid; `details` is None while the cell has not been evaluated, `seconds` (training and
+    mining, mean over the epochs) while it has not been timed."""
 
     cell: str
     dataset: str
@@ -162,15 +39,18 @@ class Cell(BaseModel):
     method: str
     seed: int
     init: str
+    schedule: Literal["fair", "published"] = "fair"
     changed: dict[str, Any] = {}
     details: Details | None = None
+    seconds: float | None = None
 
 
 class DatasetInfo(BaseModel):
-    """A data set of the grid."""
+    """A data set of the grid. `shared`: dotted keys that all its cells change alike."""
 
     source: str
     classes: int | None = None  # unknown for a folder of the user's own
+    shared: dict[str, Any] = {}
 
 
 class Init(BaseModel):
@@ -211,24 +91,75 @@ class Grid(BaseModel):
             settings.add(setting)
         return self
 
-    def groups(self) -> list["Group"]:
-        """Cells that differ only in the seed, in the order of the grid."""
+    @model_validator(mode="after")
+    def _shared_changes(self) -> "Grid":
+        """A common key that all cells of a data set change alike is how this data set is trained, not a
+        variant of its methods: it moves to the data set."""
+        for name, info in self.datasets.items():
+            cells = [c for c in self.cells if c.dataset == name]
+            for key, value in list(cells[0].changed.items()) if cells else []:
+                common = key.split(".")[0] in COMMON_SECTIONS
+                if common and all(key in c.changed and c.changed[key] == value for c in cells):
+                    info.shared[key] = value
+                    for cell in cells:
+                        del cell.changed[key]
+        return self
+
+    @cached_property
+    def _groups(self) -> list["Group"]:
         found: dict[tuple, list[Cell]] = {}
         for cell in self.cells:
             found.setdefault(_key(cell), []).append(cell)
         return [
-            Group(c[0].dataset, c[0].noise, c[0].method, c[0].init, c[0].changed, c) for c in found.values()
+            Group(c[0].dataset, c[0].noise, c[0].method, c[0].init, c[0].schedule, c[0].changed, c)
+            for c in found.values()
         ]
 
-    def group(self, dataset: str, noise: str | None, method: str, init: str) -> "Group | None":
-        """The default group (nothing changed) of these four, None when the grid has none."""
-        wanted = (dataset, noise, method, init, {})
-        return next((g for g in self.groups() if g.key == wanted), None)
+    @cached_property
+    def _defaults(self) -> dict[tuple, "Group"]:
+        plain = [g for g in self._groups if not g.changed]
+        return {(g.dataset, g.noise, g.method, g.init, g.schedule): g for g in plain}
 
+    def groups(self) -> list["Group"]:
+        """Cells that differ only in the seed, in the order of the grid."""
+        return list(self._groups)
+
+    def group(
+        self, dataset: str, noise: str | None, method: str, init: str, schedule: str | None = None
+    ) -> "Group | None":
+        """The default group (nothing changed) of these, None when the grid has none; without a schedule the
+        one in the common schedule, else the one in its own paper's."""
+        options = [schedule] if schedule else self.schedules
+        found = (self._defaults.get((dataset, noise, method, init, option)) for option in options)
+        return next((g for g in found if g is not None), None)
+
+    def rival(self, dataset: str, noise: str | None, method: str, init: str, schedule: str) -> "Group | None":
+        """The default group to compare with a group of this schedule: see ONE_SCHEDULE."""
+        found = self.group(dataset, noise, method, init, schedule)
+        return self.group(dataset, noise, method, init) if found is None and method in ONE_SCHEDULE else found
+
+    @cached_property
+    def schedules(self) -> list[str]:
+        """The schedules of the cells, the common one first."""
+        return sorted({cell.schedule for cell in self.cells})
+
+    @cached_property
+    def used_inits(self) -> list[str]:
+        """The initial weights of the cells, in the order of the grid's cells."""
+        return list(dict.fromkeys(cell.init for cell in self.cells))
+
+    @cached_property
     def ordered_noises(self) -> list[str]:
         """Symmetric noise by rate, then the other kinds in the order of the grid."""
         order = list(self.noises)
         return sorted(order, key=lambda n: (_rank(self.noises[n]), order.index(n)))
+
+    @cached_property
+    def extremes(self) -> list[str]:
+        """Of the symmetric noises: none, if the grid has it, and the highest rate."""
+        symmetric = [n for n in self.ordered_noises if math.isfinite(_rank(self.noises[n]))]
+        ends = [n for n in symmetric if self.noises[n].rate == 0][:1] + symmetric[-1:]
+        return list(dict.fromkeys(ends))
 
 
 def _rank(noise: Noise) -> float:
@@ -237,32 +168,25 @@ def _rank(noise: Noise) -> float:
 
 def _key(cell: Cell) -> tuple:
     changed = {k: sorted(v) if isinstance(v, list) else v for k, v in cell.changed.items()}
-    return cell.dataset, cell.noise, cell.method, cell.init, json.dumps(changed, sort_keys=True)
+    return (
+        cell.dataset,
+        cell.noise,
+        cell.method,
+        cell.init,
+        cell.schedule,
+        json.dumps(changed, sort_keys=True),
+    )
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """Mean over seeds; `half` is the half-width of the 95 % Student t interval, None for one seed."""
-
-    mean: float
-    half: float | None
-    n: int
-
-    def __str__(self) -> str:
-        if self.half is None:
-            return f"{self.mean:.2f}"
-        return f"{self.mean:.2f} ± {self.half:.2f} ({self.n} seeds)"
+def last5(details: Details) -> float:
+    """The headline: mean accuracy of the last epochs, as a fraction."""
+    return details.test.accuracy.last5
 
 
-def estimate(values: Sequence[float | None]) -> Estimate | None:
-    """Mean and 95 % interval of the values that exist; None when there are none."""
-    known = np.array([v for v in values if v is not None], dtype=float)
-    if known.size == 0:
-        return None
-    half = None
-    if known.size > 1:
-        half = float(stats.t.ppf(0.975, known.size - 1) * known.std(ddof=1) / math.sqrt(known.size))
-    return Estimate(float(known.mean()), half, int(known.size))
+def one_network(details: Details) -> float | None:
+    """The mean of both networks' headline accuracies, each network alone; None for one-network methods."""
+    nets = details.test.networks
+    return sum(net.last5 for net in nets) / len(nets) if len(nets) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -273,26 +197,32 @@ class Group:
     noise: str
     method: str
     init: str
+    schedule: str
     changed: dict[str, Any]
     cells: list[Cell]
-
-    @property
-    def key(self) -> tuple:
-        return self.dataset, self.noise, self.method, self.init, self.changed
 
     @property
     def done(self) -> list[Details]:
         """Details of the evaluated cells."""
         return [c.details for c in self.cells if c.details is not None]
 
-    def mean(self, of: Callable[[Details], float | None], scale: float = 100.0) -> Estimate | None:
-        """`of` each evaluated cell, times `scale` (100: in percent), over the seeds."""
-        values = [of(d) for d in self.done]
-        return estimate([None if v is None else scale * v for v in values])
+    def by_seed(self, of: Measure = last5, scale: float = 100.0) -> dict[int, float]:
+        """`of` each evaluated cell that has it, times `scale` (100: in percent)."""
+        values = {d.seed: of(d) for d in self.done}
+        return {seed: scale * value for seed, value in values.items() if value is not None}
+
+    def mean(self, of: Measure = last5, scale: float = 100.0) -> Estimate | None:
+        """Over the seeds."""
+        return estimate(list(self.by_seed(of, scale).values()))
+
+    def minus(self, other: "Group", of: Measure = last5) -> Points | None:
+        """`of` this less the other's headline accuracy, in points, over the seeds that both have."""
+        ours, theirs = self.by_seed(of), other.by_seed()
+        return estimate([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())], Points)
 
     def accuracy(self) -> Estimate | None:
         """Mean accuracy of the last epochs, percent."""
-        return self.mean(lambda d: d.test.accuracy.last5)
+        return self.mean()
 
     def best(self) -> Estimate | None:
         """Accuracy of the best epoch, percent; selected on the test set."""
@@ -302,32 +232,54 @@ class Group:
         """Accuracy of network `i` (0 or 1) of a two-network method alone, percent."""
         return self.mean(lambda d: d.test.networks[i].last5 if len(d.test.networks) > 1 else None)
 
+    def seconds(self) -> float | None:
+        """Seconds per epoch, the median over the timed cells."""
+        timed = [c.seconds for c in self.cells if c.seconds is not None]
+        return median(timed) if timed else None
 
-def load(grid: Path | dict, details_dir: Path) -> Grid:
-    """The grid with the details of every evaluated cell.
 
-    A cell without a details file stays blank. Raises InputError for a missing grid file or details
-    directory, and for a file whose content does not fit, naming file and key.
+def load(grid: Path | dict, details_dir: Path, timing_dir: Path | None = None) -> Grid:
+    """The grid with the details, and timings if asked for, of every evaluated cell.
+
+    A cell without a file of its own stays blank. Raises InputError for a missing grid file or directory, and
+    for a file whose content does not fit, naming file and key.
     """
     where = "the grid"
     if not isinstance(grid, dict):
         where, grid = str(grid), _read_json(Path(grid), "run the stage that writes the configurations")
     loaded = _validate(Grid, grid, where)
-    if not Path(details_dir).is_dir():
-        raise InputError(f"{details_dir}: expected the directory of details files; evaluate the cells first")
+    for directory, kind in ((details_dir, "details"), (timing_dir, "timing")):
+        if directory is not None and not Path(directory).is_dir():
+            raise InputError(f"{directory}: expected the directory of {kind} files; evaluate the cells first")
     for cell in loaded.cells:
         path = Path(details_dir) / f"{cell.cell}.json"
-        if not path.exists():
-            continue
-        details = _validate(Details, _read_json(path, "evaluate the cell again"), str(path))
-        for field in ("cell", "dataset", "method", "seed"):
-            expected, found = getattr(cell, field), getattr(details, field)
-            if expected != found:
-                raise InputError(
-                    f"{path}: {field} is {found!r}, the grid says {expected!r}; evaluate the cell again"
-                )
-        cell.details = details
+        if path.exists():
+            cell.details = _validate(Details, _read_json(path, "evaluate the cell again"), str(path))
+            _check_belongs(cell, cell.details, path)
+        if timing_dir is not None and (path := Path(timing_dir) / f"{cell.cell}.csv").exists():
+            cell.seconds = _mean_seconds(path)
     return loaded
+
+
+def _check_belongs(cell: Cell, details: Details, path: Path) -> None:
+    for field in ("cell", "dataset", "method", "seed", "schedule"):
+        expected, found = getattr(cell, field), getattr(details, field)
+        if expected != found:
+            raise InputError(
+                f"{path}: {field} is {found!r}, the grid says {expected!r}; evaluate the cell again"
+            )
+
+
+def _mean_seconds(path: Path) -> float:
+    try:
+        mean = float(pd.read_csv(path)["seconds"].astype(float).mean())
+    except KeyError as error:
+        raise InputError(f"{path}: column {error} is missing; train the cell again") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); train the cell again") from error
+    if not mean > 0:
+        raise InputError(f"{path}: expected positive seconds, their mean is {mean}; train the cell again")
+    return mean
 
 
 def _read_json(path: Path, remedy: str) -> Any:
@@ -374,7 +326,7 @@ def headlines(grid: Grid) -> list[Headline]:
     found = []
     for dataset in grid.datasets:
         options = []
-        for noise in grid.ordered_noises():
+        for noise in grid.ordered_noises:
             for position, init in enumerate(grid.inits):
                 asm, base = (grid.group(dataset, noise, m, init) for m in ("asm", "baseline"))
                 if asm is None or not asm.done:

@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 
 from asm.errors import InputError
 from asm.report import drawing
-from asm.report.cells import SUBSETS, Group
+from asm.report.cells import Group
+from asm.report.details import SUBSETS
 
 MARKERS = {"clean": "o", "ambiguous": "^", "noisy": "X"}
 

@@ -9,8 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from asm.report import drawing, embeddings, text
-from asm.report.cells import SUBSETS, Details, Estimate, Grid, Group, Headline, headlines, load, paper
-from asm.report.tables import HYPERPARAMETERS, is_hyperparameter_row
+from asm.report.ablations import HYPERPARAMETERS, is_hyperparameter_row
+from asm.report.cells import Grid, Group, Headline, headlines, load, paper
+from asm.report.details import SUBSETS, Details
+from asm.report.estimates import Estimate
 
 SYMBOLS = {"losses.beta": "β", "losses.omega": "ω", "losses.gamma": "γ"}
 INDEX = "index.json"
@@ -67,13 +69,12 @@ def thresholds(details: Details, warmup: int) -> Figure | None:
 
 
 def accuracy(grid: Grid, dataset: str, init: str) -> Figure | None:
-    """Test accuracy over epochs, one panel per noise; thin lines are seeds, thick ones their mean."""
+    """Test accuracy of the methods of Table 1 over epochs, one panel per noise; thin lines are seeds, thick
+    ones their mean."""
     panels = []
-    for noise in grid.ordered_noises():
-        groups = [
-            g for g in grid.groups() if g.key[:2] == (dataset, noise) and (g.init, g.changed) == (init, {})
-        ]
-        groups = [g for g in groups if g.done]
+    for noise in grid.ordered_noises:
+        groups = [grid.group(dataset, noise, method, init) for method in text.paper_methods()]
+        groups = [g for g in groups if g is not None and g.done]
         if groups:
             panels.append((noise, groups))
     if not panels:
@@ -85,23 +86,27 @@ def accuracy(grid: Grid, dataset: str, init: str) -> Figure | None:
     named = {}
     for axes, (noise, groups) in zip(grid_axes.flat, panels, strict=False):
         for group in groups:
-            colour = drawing.METHOD_COLOURS.get(group.method, "#D55E00")
+            colour = drawing.METHOD_COLOURS[group.method]
             curves = [100 * drawing.series(d.curves.accuracy) for d in group.done]
             epochs = group.done[0].curves.epoch
             for curve, details in zip(curves, group.done, strict=True):
-                axes.plot(details.curves.epoch, curve, color=colour, lw=0.8, alpha=0.55)
+                axes.plot(details.curves.epoch, curve, color=colour, lw=0.7, alpha=0.5)
             if len({len(c) for c in curves}) == 1:
-                named[group.method] = axes.plot(epochs, np.mean(curves, axis=0), color=colour, lw=2.4)[0]
+                named[group.method] = axes.plot(epochs, np.mean(curves, axis=0), color=colour, lw=1.9)[0]
         name = text.noise_name(grid.noises[noise])
         axes.set_title(name if name == "real labels" else f"label noise {name}")
-        _epoch_axis(axes, epochs)
+        _epoch_axis(axes, max((d.curves.epoch for g in groups for d in g.done), key=len))
     for axes in grid_axes.flat[len(panels) :]:
         axes.set_visible(False)
     for axes in grid_axes[:, 0]:
         axes.set_ylabel("test accuracy, %")
-    handles = {m: named[m] for m in text.METHOD_NAMES if m in named} | named
-    labels = [text.method_name(m) for m in handles]
-    figure.legend(handles.values(), labels, loc="outside lower center", ncols=max(len(handles), 1))
+    shown = text.in_order(named, first=text.paper_methods())
+    figure.legend(
+        [named[m] for m in shown],
+        [text.method_name(m) for m in shown],
+        loc="outside lower center",
+        ncols=max(len(shown), 1),
+    )
     return figure
 
 
@@ -173,7 +178,7 @@ def confusion(baseline: Group, asm: Group) -> Figure:
 
 def hyperparameters(grid: Grid) -> Figure | None:
     """Accuracy against β, ω and γ, ours above the paper's; only those the grid varies; None if none."""
-    many = len({cell.init for cell in grid.cells}) > 1
+    many = len(grid.used_inits) > 1
     varied = {}
     for key, printed in HYPERPARAMETERS.items():
         default = grid.defaults.get(key, printed)
@@ -242,7 +247,8 @@ def _of_headline(grid: Grid, head: Headline, tsne_dir: Path) -> Iterator[Drawn]:
     made: list[tuple[str, str, Callable[[], Figure | None]]] = [
         (
             "fig_accuracy",
-            f"Test accuracy over epochs, {head.dataset}; thin lines are single seeds, thick ones their mean.",
+            f"Test accuracy of the methods of Table 1 over epochs, {head.dataset}; thin lines are single "
+            "seeds, thick ones their mean.",
             lambda: accuracy(grid, head.dataset, head.init),
         ),
         (

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import pandas as pd
 from tabulate import tabulate
 
-from asm.report.cells import Estimate
+from asm.report.estimates import Estimate
 
 TEX_SYMBOLS = {
     "±": r"$\pm$", "×": r"$\times$", "✓": r"\checkmark{}", "†": r"$\dagger$", "−": "$-$", "“": "``",
-    "”": "''",    "ρ": r"$\rho$", "β": r"$\beta$", "ω": r"$\omega$", "γ": r"$\gamma$",
+    "”": "''",    "ρ": r"$\rho$", ">": "$>$", "β": r"$\beta$", "ω": r"$\omega$", "γ": r"$\gamma$",
     "L_mut": "$L_{mut}$", "L_usc": "$L_{usc}$", "T_n": "$T_n$", "T_c": "$T_c$",
 }  # fmt: skip
 TEX_SPECIAL = {**{c: "\\" + c for c in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}",

@@ -1,8 +1,12 @@
 """Names and generated sentences of the report; every number in a sentence comes from the cells."""
 
-from asm.report.cells import Details, Estimate, Grid, Group, Noise, estimate, paper
+from collections.abc import Iterable
 
-METHOD_NAMES = {
+from asm.report.cells import ONE_SCHEDULE, DatasetInfo, Details, Grid, Group, paper
+from asm.report.details import Noise
+from asm.report.estimates import estimate
+
+METHOD_NAMES = {  # in the paper's order, then those it does not compare with
     "baseline": "Baseline",
     "ipa2lt": "IPA2LT",
     "ran": "RAN",
@@ -11,7 +15,16 @@ METHOD_NAMES = {
     "rul": "RUL",
     "eac": "EAC",
     "asm": "ASM",
+    "dmue": "DMUE",
+    "man": "MAN",
+    "coteaching": "Co-teaching",
+    "decoupling": "Decoupling",
+    "jocor": "JoCoR",
+    "dividemix": "DivideMix",
+    "nct": "NCT",
 }
+TOLD_THE_RATE = ("coteaching", "jocor")  # they get the cell's noise rate as a hyper-parameter
+SCHEDULES = {"fair": "common", "published": "own paper's"}
 PAPER_COLUMNS = {
     "rafdb": "paper: RAF-DB",
     "ferplus": "paper: FERPlus",
@@ -25,6 +38,45 @@ PAPER_SETTING = {"width": 64, "image_size": 224, "epochs": 100, "batch_size": 12
 def method_name(method: str) -> str:
     """How a method is printed."""
     return METHOD_NAMES.get(method, method.upper())
+
+
+def in_order(methods: Iterable[str], first: Iterable[str] = METHOD_NAMES) -> list[str]:
+    """`methods` once each: those of `first` in its order, then the others as they come."""
+    order = list(first)
+    found = dict.fromkeys(methods)
+    return [m for m in order if m in found] + [m for m in found if m not in order]
+
+
+def paper_column(info: DatasetInfo) -> str | None:
+    """The key of the paper's column for a data set, None where it has none."""
+    key = f"affectnet{info.classes}" if info.source == "affectnet" else info.source
+    return key if key in PAPER_COLUMNS else None
+
+
+def column_name(column: str) -> str:
+    """A column of the paper in a sentence: "RAF-DB"."""
+    return PAPER_COLUMNS[column].removeprefix("paper: ")
+
+
+def setting(grid: Grid, init: str, schedule: str) -> dict[str, str]:
+    """The columns that tell initial weights and schedules apart, where the grid has several."""
+    columns = {"Weights": init} if len(grid.used_inits) > 1 else {}
+    return columns | ({"Schedule": SCHEDULES[schedule]} if len(grid.schedules) > 1 else {})
+
+
+def lead(grid: Grid, group: Group) -> dict[str, str]:
+    """The first columns of a table with one row per group."""
+    named = {"Data set": group.dataset, "Noise": noise_name(grid.noises[group.noise])}
+    return named | {"Method": method_name(group.method)} | setting(grid, group.init, group.schedule)
+
+
+def by_place(grid: Grid) -> list[Group]:
+    """All groups by data set and noise, each place's methods in the paper's order."""
+    places = (list(grid.datasets), grid.ordered_noises, in_order(c.method for c in grid.cells))
+    return sorted(
+        grid.groups(),
+        key=lambda g: [p.index(v) for p, v in zip(places, (g.dataset, g.noise, g.method), strict=True)],
+    )
 
 
 def percent(rate: float) -> str:
@@ -54,8 +106,34 @@ def done(grid: Grid) -> list[Details]:
     return [cell.details for cell in grid.cells if cell.details is not None]
 
 
-def _listed(values: object) -> str:
+def _listed(values: Iterable[object]) -> str:
     return ", ".join(str(v) for v in values)
+
+
+def joined(values: list[str]) -> str:
+    """["A", "B", "C"] -> "A, B and C"."""
+    return " and ".join([", ".join(values[:-1]), values[-1]] if len(values) > 1 else values)
+
+
+def common_schedule(grid: Grid) -> str:
+    """Length and batch of the common schedule."""
+    return f"{grid.epochs} epochs, {grid.warmup_epochs} of them warm-up, batch size {grid.batch_size}"
+
+
+def schedule(grid: Grid) -> str:
+    """Which schedule the methods were trained in."""
+    common = common_schedule(grid)
+    if grid.schedules == ["fair"]:
+        return f"Every method in the common schedule: {common}."
+    if grid.schedules == ["published"]:
+        return (
+            "Every method in the schedule of its own paper (params.yaml, published); where that names none, "
+            f"as for ASM and the baseline, in the common one: {common}."
+        )
+    return (
+        f"Schedule “{SCHEDULES['fair']}”: one for all methods, {common}; “{SCHEDULES['published']}”: that of "
+        "the method's own paper (params.yaml, published), which for ASM and the baseline is the common one."
+    )
 
 
 def settings(grid: Grid, warn: bool = True) -> list[str]:
@@ -67,15 +145,19 @@ def settings(grid: Grid, warn: bool = True) -> list[str]:
         f"{', rendered faces' if info.source == 'synthetic' else ''})"
         for name, info in grid.datasets.items()
     )
-    used = dict.fromkeys(cell.init for cell in grid.cells)
-    weights = _listed(f"{init} = {grid.inits[init].weights}" for init in used)
+    weights = _listed(f"{init} = {grid.inits[init].weights}" for init in grid.used_inits)
     seeds = _listed(sorted({cell.seed for cell in grid.cells}))
     lines = [
         f"Profile {grid.profile}; data: {datasets}.",
         f"Backbone: ResNet-18 of width {grid.width}, images {grid.image_size} × {grid.image_size} px; "
         f"initial weights: {weights}.",
-        f"{grid.epochs} epochs, {grid.warmup_epochs} of them warm-up, batch size {grid.batch_size}; "
-        f"seeds: {seeds}; {len(evaluated)} of {len(grid.cells)} cells evaluated.",
+        f"Common schedule: {common_schedule(grid)}; seeds: {seeds}; {len(evaluated)} of {len(grid.cells)} "
+        "cells evaluated.",
+    ]
+    lines += [
+        f"All cells of {name}: {changed_name(info.shared)}."
+        for name, info in grid.datasets.items()
+        if info.shared
     ]
     aligned = {d.dataset: d.faces for d in evaluated if d.faces}
     lines += [
@@ -119,7 +201,7 @@ def realised(grid: Grid) -> list[str]:
     lines = []
     for dataset in grid.datasets:
         parts = []
-        for key in grid.ordered_noises():
+        for key in grid.ordered_noises:
             cells = [c.details for c in grid.cells if (c.dataset, c.noise) == (dataset, key) and c.details]
             share = estimate([d.noise.realised for d in cells])
             if share is not None and share.mean > 0:
@@ -127,58 +209,6 @@ def realised(grid: Grid) -> list[str]:
         if parts:
             lines.append(f"Training labels really changed ({dataset}): {'; '.join(parts)}.")
     return lines
-
-
-def _versus(points: float) -> str:
-    if abs(points) < 0.05:
-        return "level with the baseline"
-    return f"{abs(points):.1f} points {'above' if points > 0 else 'below'} the baseline"
-
-
-def _paired(asm: Group, base: Group) -> tuple[Estimate, Estimate, Estimate | None]:
-    """Both means and their difference, percent, over the seeds they share (over all, if none)."""
-    a, b = ({d.seed: 100 * d.test.accuracy.last5 for d in g.done} for g in (asm, base))
-    shared = sorted(a.keys() & b.keys())
-    if not shared:
-        return estimate(list(a.values())), estimate(list(b.values())), None
-    pick_a, pick_b = [a[s] for s in shared], [b[s] for s in shared]
-    return estimate(pick_a), estimate(pick_b), estimate([x - y for x, y in zip(pick_a, pick_b, strict=True)])
-
-
-def gaps(grid: Grid, clean_only: bool = False) -> list[str]:
-    """One sentence per data set, weights and noise that has both methods: ASM against baseline."""
-    lines = []
-    many = len({cell.init for cell in grid.cells}) > 1
-    for dataset in grid.datasets:
-        for init in grid.inits:
-            for key in grid.ordered_noises():
-                noise = grid.noises[key]
-                asm, base = (grid.group(dataset, key, m, init) for m in ("asm", "baseline"))
-                if asm is None or base is None or not asm.done or not base.done:
-                    continue
-                if clean_only and noise.rate != 0:
-                    continue
-                lines.append(_gap(asm, base, noise, f"{dataset}, {init}" if many else dataset))
-    return lines
-
-
-def _gap(asm: Group, base: Group, noise: Noise, where: str) -> str:
-    ours, theirs, difference = _paired(asm, base)
-    points = ours.mean - theirs.mean
-    start = f"At {noise_name(noise)} noise"
-    if noise.rate == 0 or noise.kind == "original":
-        start = "On clean labels" if noise.rate == 0 else "On real labels"
-    text = f"{start} ASM is {_versus(points)} ({where}: {ours.mean:.1f} against {theirs.mean:.1f} %"
-    if difference is not None and difference.half is not None:
-        low, high = difference.mean - difference.half, difference.mean + difference.half
-        text += f"; paired over {difference.n} seeds, 95 % interval {low:+.1f} to {high:+.1f} points"
-    else:
-        text += "; no interval"
-    single = [asm.network(0), asm.network(1)]
-    if all(single):
-        alone = (single[0].mean + single[1].mean) / 2
-        return f"{text}). One of its two networks alone: {alone:.1f} %, {_versus(alone - theirs.mean)}."
-    return text + ")."
 
 
 def shortcomings(grid: Grid) -> list[str]:
@@ -201,18 +231,36 @@ def shortcomings(grid: Grid) -> list[str]:
     if absent:
         lines.append(f"Not run on the paper's {_listed(absent)}.")
     methods = {cell.method for cell in grid.cells}
-    absent = [method_name(m) for m in paper_methods() if m not in methods]
+    compared = dict.fromkeys([*paper_methods(), *paper()["table3"]])
+    absent = [method_name(m) for m in compared if m not in methods]
     if absent:
-        lines.append(f"Compared in the paper's Table 1, not part of this profile: {_listed(absent)}.")
+        lines.append(f"Compared in the paper, not part of this profile: {_listed(absent)}.")
+    if methods - set(ONE_SCHEDULE):
+        lines.append(
+            "The methods are re-implementations: where one departs from its paper or released code, "
+            "`asm/methods/<method>.py` says so."
+        )
+        if "fair" in grid.schedules:
+            lines.append(
+                "The common schedule is ASM's: another method may do better in the one of its own paper."
+            )
+    told = [method_name(m) for m in TOLD_THE_RATE if m in methods]
+    if told:
+        lines.append(f"Told the noise rate of each cell, which the other methods are not: {joined(told)}.")
     rates = {n.rate for n in grid.noises.values() if n.kind == "symmetric"}
     absent = [percent(r) for r in paper_rates() if r not in rates]
     if absent:
         lines.append(f"Noise rates of the paper that are not part of this profile: {_listed(absent)}.")
     groups = grid.groups()
-    single = sum(len(g.done) == 1 for g in groups)
+    single, double = (sum(len(g.done) == n for g in groups) for n in (1, 2))
     if single:
         lines.append(
             f"{single} of {len(groups)} settings rest on one seed: differences between them may be chance."
+        )
+    if double:
+        lines.append(
+            f"{double} of {len(groups)} settings rest on two seeds: their 95 % intervals are 12.7 standard "
+            "errors wide to either side, so that only large differences stand out."
         )
     blank = [c.cell for c in grid.cells if c.details is None]
     if blank:

@@ -60,12 +60,33 @@ def make_grid(small: bool = False) -> dict:
     }
 
 
+MANY = ("baseline", "scn", "rul", "eac", "asm", "man", "jocor", "dmue")
+TWO_NETWORKS = ("asm", "man", "coteaching", "decoupling", "jocor", "dividemix", "nct")
+
+
+def make_many() -> dict:
+    """Eight methods on two data sets, one of them the paper's, at three noises, with two seeds."""
+    grid = make_grid(small=True)
+    grid["datasets"]["ferplus"] = {"source": "ferplus", "classes": 7}
+    grid["noises"] = {f"n{r}0": {"kind": "symmetric", "rate": r / 10} for r in (0, 1, 3)}
+    grid["cells"] = [
+        {"cell": f"{dataset}_{noise}_{method}_s{seed}", "dataset": dataset, "noise": noise, "method": method}
+        | {"seed": seed, "init": "au", "schedule": "fair", "changed": {}}
+        for dataset in grid["datasets"]
+        for noise in grid["noises"]
+        for method in MANY
+        for seed in range(2)
+    ]
+    return grid
+
+
 def make_details(cell: dict, grid: dict, accuracy: float | None = None) -> dict:
-    """Plausible details of one cell; `accuracy` fixes the mean of the last 5 epochs."""
+    """Plausible details of one cell; `accuracy` fixes the mean of the last 5 epochs. Either network of a pair
+    is 1.1 points below it."""
     rng = np.random.default_rng(list(cell["cell"].encode()))
     noise = grid["noises"][cell["noise"]]
     rate = 0.368 if noise["rate"] is None else noise["rate"]
-    mined = cell["method"] == "asm"
+    mined, pair_of_networks = cell["method"] in ("asm", "man"), cell["method"] in TWO_NETWORKS
     if accuracy is None:
         accuracy = 0.9 - (0.15 if mined else 0.5) * rate - 0.02 * mined + rng.normal(0, 0.008)
     epochs = np.arange(1, EPOCHS + 1)
@@ -109,18 +130,22 @@ def make_details(cell: dict, grid: dict, accuracy: float | None = None) -> dict:
         for c, r in zip(CLASSES, right, strict=True)
     ]
     details = {
-        **{k: cell[k] for k in ("cell", "dataset", "method", "seed")},
+        **{k: cell[k] for k in ("cell", "dataset", "method", "seed", "schedule") if k in cell},
         "classes": CLASSES,
         "noise": noise | {"realised": rate + 0.001 if rate else 0.0, "train_images": 1400},
         "versions": {"python": "3.11.7", "torch": "2.11.0", "device": "cpu"},
         "backbone": {"weights": "synthetic", "width": 16},
         "faces": {"images": 2450, "unreadable": 1, "fallback": 49, "fallback_share": 0.02},
+        "cost": {
+            "parameters": 700_000 * (1 + pair_of_networks),
+            "forward_passes": 1.0 + 2 * pair_of_networks,
+        },
         "test": {
             "images": 700,
             "averaged_epochs": 5,
             "accuracy": pair,
             "valid_accuracy": {"last5": accuracy - 0.01},
-            "networks": [net, net] if mined else [net],
+            "networks": [net, net] if pair_of_networks else [net],
             "balanced_accuracy": accuracy,
             "macro_f1": accuracy,
             "ece": 0.05,
@@ -185,6 +210,15 @@ def write_run(root: Path, grid: dict, accuracies: dict[str, float] | None = None
     return root
 
 
+def write_timing(directory: Path, seconds: dict[str, list[float]]) -> Path:
+    """One csv of seconds per epoch for each of these cells."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for cell, values in seconds.items():
+        rows = "".join(f"{i},{value},{1000 / value:.4g}\n" for i, value in enumerate(values, start=1))
+        (directory / f"{cell}.csv").write_text(f"epoch,seconds,samples_per_second\n{rows}")
+    return directory
+
+
 @pytest.fixture
 def grid() -> dict:
     """The full made-up grid; a fresh copy for each test."""
@@ -204,9 +238,21 @@ def small() -> dict:
 
 
 @pytest.fixture
+def many() -> dict:
+    """Eight methods, two data sets, three noises, two seeds."""
+    return make_many()
+
+
+@pytest.fixture
 def details_of() -> Callable[[dict, dict], dict]:
     """Makes one cell's details."""
     return lambda cell, grid: copy.deepcopy(make_details(cell, grid))
+
+
+@pytest.fixture
+def time_cells() -> Callable[..., Path]:
+    """Writes timing files."""
+    return write_timing
 
 
 @pytest.fixture

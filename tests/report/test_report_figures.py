@@ -177,7 +177,7 @@ def test_page_shows_every_table_and_figure_with_links_that_exist(run):
     path = page.write(root / "grid.json", root / "details", root / "tables", root / "figures", root)
     content = path.read_text(encoding="utf-8")
     links = [part.split(")")[0] for part in content.split("](")[1:]]
-    assert len(links) == 6 * 2 + 2 + 7 * 2
+    assert len(links) == 7 * 2 + 3 + 7 * 2
     assert all((root / link).is_file() for link in links)
     assert "2,450 images, 2.0 % of them without a detected face (the whole frame is used)" in content
     assert "1 more could not be read" in content
@@ -195,6 +195,9 @@ def test_page_says_when_there_are_no_hyperparameter_cells_and_names_blanks(small
     with pytest.raises(InputError, match=r"index\.json"):
         page.write(small, root / "details", root / "tables", root / "figures", root)
     draw(root, root / "figures")
+    with pytest.raises(InputError, match=r"tables/index\.json.*write the tables first"):
+        page.write(small, root / "details", root / "tables", root / "figures", root)
+    tables.write_all(small, root / "details", root / "tables")
     page.write(small, root / "details", root / "tables", root / "figures", root)
     content = (root / "README.md").read_text(encoding="utf-8")
     assert "cells with other hyper-parameters are not part of this profile" in content

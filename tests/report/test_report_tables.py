@@ -195,8 +195,9 @@ def test_written_files_carry_caption_labels_and_numbers(grid, write, tmp_path):
     root = write(tmp_path, grid)
     written = tables.write_all(root / "grid.json", root / "details", tmp_path / "out")
     names = {path.name for path in written}
-    stems = ("table1", "table1_networks", "table2", "table3", "table_s1", "table_mining")
-    assert names == {f"{s}.{e}" for s in stems for e in ("md", "csv", "tex")} | {"cells.csv", "per_class.csv"}
+    stems = ("table1", "table1_networks", "table2", "table3", "table_related", "table_s1", "table_mining")
+    others = {"cells.csv", "per_class.csv", "cost.csv", "index.json"}
+    assert names == {f"{s}.{e}" for s in stems for e in ("md", "csv", "tex")} | others
     said = ["Profile made_up", "width 16", "12 epochs", "mean of the last 5 epochs", "torch 2.11.0"]
     said += ["NOT the analogue", "rendered: compare", "seeds: 0, 1, 2", "au = synthetic"]
     for stem in stems:

@@ -1,0 +1,85 @@
+"""Zhang, Wang, Deng: Relative Uncertainty Learning for Facial Expression Recognition, NeurIPS 2021.
+
+Beside its feature each sample has an uncertainty. Features of pairs are mixed in proportion to their
+uncertainties, the more uncertain one weighing more, and have to be recognised as both labels: the loss falls
+where the harder sample of a pair is the more uncertain one.
+
+- `relabel`: SCN's relabelling; the author says that the published results on noisy labels rest on it, but the
+  released code is without it. What predicts is not stated: here the classifier, from the features before
+  mixing, in training mode, before the step.
+- `relabel_margin`, `relabel_visible`: as in SCN.
+- The released heads fit a map of 7 x 7; here they fit the image size of the profile.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asm.data import Samples
+from asm.methods.base import Batch, Method
+from asm.methods.shared import relabel
+from asm.params import CellConfig
+
+
+class RUL(Method):
+    def __init__(
+        self, config: CellConfig, networks: list[nn.Module], num_classes: int, samples: Samples
+    ) -> None:
+        super().__init__(config, networks, num_classes, samples)
+        (network,) = networks
+        channels, side = network.fc.in_features, math.ceil(config.training.image_size / 32)
+        self.mean_head = _head(channels, side, config.rul.embedding, config.rul.dropout)
+        self.log_variance_head = _head(channels, side, config.rul.embedding, config.rul.dropout)
+        network.fc = nn.Linear(config.rul.embedding, num_classes)
+        self.register_buffer("labels", samples.labels.clone())  # of the training samples in this epoch
+        self.register_buffer("next_labels", samples.labels.clone())
+
+    def start_epoch(self, epoch: int) -> dict[str, float]:
+        """Make the last epoch's new labels visible; returns the share of labels changed so far."""
+        self.labels.copy_(self.next_labels)
+        return {"relabelled": float((self.labels != self.samples.labels).float().mean())}
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The add-up loss of a random pairing of the batch; relabels the batch."""
+        options = self.config.rul
+        (network,) = self.networks
+        feature_map = network.feature_map(self.weak(batch))
+        mu = self.mean_head(feature_map).float()
+        uncertainty = self.log_variance_head(feature_map).float().exp().mean(dim=1)
+        at_once = options.relabel_visible == "at_once"
+        y = (self.next_labels if at_once else self.labels)[batch.index]
+        if options.relabel and batch.epoch > self.config.training.warmup_epochs:
+            probs = network.fc(mu).detach().float().softmax(dim=1)
+            new = relabel(probs, y, options.relabel_margin)
+            changed = new != y
+            self.next_labels[batch.index[changed]] = new[changed]
+            if at_once:
+                y = new
+        partner = torch.randperm(len(y), generator=batch.generator).to(y.device)
+        z = network.fc(mix(mu, uncertainty, partner)).float()
+        return {"total": 0.5 * F.cross_entropy(z, y) + 0.5 * F.cross_entropy(z, y[partner])}
+
+    def logits(self, images: Tensor) -> list[Tensor]:
+        """Of the features alone; the uncertainty serves training only."""
+        (network,) = self.networks
+        return [network.fc(self.mean_head(network.feature_map(images)))]
+
+
+def mix(mu: Tensor, uncertainty: Tensor, partner: Tensor) -> Tensor:
+    """Features [B, D] mixed with their partners' in proportion to the uncertainties [B]; gradient through
+    both. `partner` [B] are rows of the batch."""
+    own, other = uncertainty[:, None], uncertainty[partner][:, None]
+    return (own * mu + other * mu[partner]) / (own + other)
+
+
+def _head(channels: int, side: int, outputs: int, dropout: float) -> nn.Sequential:
+    """From a feature map [B, channels, side, side] to [B, outputs]."""
+    return nn.Sequential(
+        nn.BatchNorm2d(channels, eps=2e-5, affine=False),
+        nn.Dropout(dropout),
+        nn.Flatten(),
+        nn.Linear(channels * side * side, outputs),
+        nn.BatchNorm1d(outputs, eps=2e-5),
+    )

@@ -1,0 +1,84 @@
+"""Wang, Peng, Yang, Lu, Qiao: Suppressing Uncertainties for Large-Scale Facial Expression Recognition (SCN),
+CVPR 2020.
+
+A learnt importance in (0, 1) scales each sample's logits. In each batch the mean importance of the high
+group has to exceed that of the low group by a margin. After warm-up a sample that is predicted as another
+class with a clearly higher probability than its label's takes that class as its label.
+
+- `ce_weight`, `ranking_weight`: both 1 as released; the paper weighs them to a sum of 1.
+- `relabel_group`: the released code relabels any sample, the paper those of the low-importance group.
+- `relabel_visible`: the released code's data loader sees new labels from the next epoch on; with `at_once`
+  they are used already in the loss of the step that finds them.
+- A new label stays until another one replaces it; evaluation never uses it. As released.
+- The importance scales the classifier's bias too, as released.
+- The paper's own schedule is SGD with batches of 1024; `published` is the released code's.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asm.data import Samples
+from asm.methods.base import Batch, Method
+from asm.methods.shared import relabel
+from asm.params import CellConfig
+
+
+class SCN(Method):
+    def __init__(
+        self, config: CellConfig, networks: list[nn.Module], num_classes: int, samples: Samples
+    ) -> None:
+        super().__init__(config, networks, num_classes, samples)
+        self.importance = nn.Sequential(nn.Linear(networks[0].fc.in_features, 1), nn.Sigmoid())
+        self.register_buffer("labels", samples.labels.clone())  # of the training samples in this epoch
+        self.register_buffer("next_labels", samples.labels.clone())
+
+    def start_epoch(self, epoch: int) -> dict[str, float]:
+        """Make the last epoch's new labels visible; returns the share of labels changed so far."""
+        self.labels.copy_(self.next_labels)
+        return {"relabelled": float((self.labels != self.samples.labels).float().mean())}
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy of the weighted logits and the ranking of their weights; relabels the batch."""
+        options = self.config.scn
+        importance, z = self.weighted_logits(self.weak(batch))
+        high, low = importance_groups(importance, options.high_share)
+        at_once = options.relabel_visible == "at_once"
+        y = (self.next_labels if at_once else self.labels)[batch.index]
+        if options.relabel and batch.epoch > self.config.training.warmup_epochs:
+            new = relabel(z.detach().softmax(dim=1), y, options.relabel_margin)
+            if options.relabel_group == "low":
+                new[high] = y[high]
+            changed = new != y
+            self.next_labels[batch.index[changed]] = new[changed]
+            if at_once:
+                y = new
+        ce = F.cross_entropy(z, y)
+        ranking = rank_regularisation(importance, high, low, options.margin)
+        total = options.ce_weight * ce + options.ranking_weight * ranking
+        return {"total": total, "ce": ce, "ranking": ranking}
+
+    def weighted_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Importance [B] and logits [B, K] scaled by it."""
+        (network,) = self.networks
+        features = network.features(images)
+        importance = self.importance(features).float()
+        return importance.squeeze(1), importance * network.fc(features).float()
+
+    def logits(self, images: Tensor) -> list[Tensor]:
+        """The weighted logits; their largest is the plain logits' largest, as the importance is positive."""
+        return [self.weighted_logits(images)[1]]
+
+
+def importance_groups(importance: Tensor, high_share: float) -> tuple[Tensor, Tensor]:
+    """Rows of the floor(high_share * B) samples of highest importance [B], and of the others."""
+    order = importance.detach().argsort(descending=True, stable=True)
+    count = int(high_share * len(order))
+    return order[:count], order[count:]
+
+
+def rank_regularisation(importance: Tensor, high: Tensor, low: Tensor, margin: float) -> Tensor:
+    """How far the mean importance of the rows `high` falls short of that of `low` plus `margin`, gradient
+    through both; 0 where either is empty. Scalar."""
+    if not (len(high) and len(low)):
+        return importance.new_zeros(())
+    return (margin - (importance[high].mean() - importance[low].mean())).clamp(min=0)

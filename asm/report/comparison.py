@@ -1,0 +1,206 @@
+"""Sentences that compare methods: with the baseline, with one another, and their order with the paper's.
+
+A difference is taken over the seeds that both methods have; it is "within chance" where its 95 % interval
+holds 0.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations, pairwise
+from typing import Literal
+
+from scipy.stats import kendalltau
+
+from asm.report import text
+from asm.report.cells import ONE_SCHEDULE, DatasetInfo, Grid, Group, one_network, paper
+from asm.report.details import Noise
+from asm.report.estimates import Points, estimate
+
+Level = tuple[float, dict[str, Group], dict[str, float]]  # noise rate, our groups, the paper's figures
+Difference = tuple[str, Points | None]  # its words, ours
+
+
+def _versus(points: float) -> str:
+    if abs(points) < 0.05:
+        return "level with the baseline"
+    return f"{abs(points):.1f} points {'above' if points > 0 else 'below'} the baseline"
+
+
+def gaps(grid: Grid, noises: Iterable[str | None]) -> list[str]:
+    """One sentence per data set, weights and noise that has both methods: ASM against baseline."""
+    lines = []
+    for dataset in grid.datasets:
+        for init in grid.used_inits:
+            for key in noises:
+                asm, base = (grid.group(dataset, key, m, init) for m in ("asm", "baseline"))
+                if asm is not None and base is not None and asm.done and base.done:
+                    lines.append(_gap(asm, base, grid.noises[key], _where(grid, dataset, init)))
+    return lines
+
+
+def _where(grid: Grid, dataset: str, init: str, schedule: str | None = None) -> str:
+    parts = [dataset, *([init] if len(grid.used_inits) > 1 else [])]
+    if schedule and len(grid.schedules) > 1:
+        parts.append(f"schedule: {text.SCHEDULES[schedule]}")
+    return ", ".join(parts)
+
+
+def _at(noise: Noise) -> str:
+    if noise.kind == "original":
+        return "On real labels"
+    return "On clean labels" if noise.rate == 0 else f"At {text.noise_name(noise)} noise"
+
+
+def _gap(asm: Group, base: Group, noise: Noise, where: str) -> str:
+    ours, theirs = asm.by_seed(), base.by_seed()
+    shared = ours.keys() & theirs.keys()
+    ours, theirs = ({k: v for k, v in d.items() if k in shared or not shared} for d in (ours, theirs))
+    a, b = estimate(list(ours.values())), estimate(list(theirs.values()))
+    points = asm.minus(base)
+    sentence = (
+        f"{_at(noise)} ASM is {_versus(a.mean - b.mean)} ({where}: {a.mean:.1f} against {b.mean:.1f} %; "
+    )
+    if points is not None and points.interval:
+        sentence += f"paired over {points.n} seeds, {points.interval} points)."
+    else:
+        sentence += "no interval)."
+    alone = estimate([v for seed, v in asm.by_seed(one_network).items() if seed in ours])
+    if alone is None:
+        return sentence
+    return f"{sentence} One of its two networks alone: {alone.mean:.1f} %, {_versus(alone.mean - b.mean)}."
+
+
+def ranks(grid: Grid) -> list[str]:
+    """Where ASM stands among all methods, without noise and at the highest rate of each data set."""
+    lines = []
+    for dataset in grid.datasets:
+        for init in grid.used_inits:
+            for noise in grid.extremes:
+                methods = text.in_order(cell.method for cell in grid.cells)
+                found = {m: grid.group(dataset, noise, m, init) for m in methods}
+                found = {m: g for m, g in found.items() if g is not None and g.done}
+                if len(found) > 2 and "asm" in found:
+                    where = f"{_at(grid.noises[noise])} ({_where(grid, dataset, init)})"
+                    lines.append(_rank(found, where))
+    return lines
+
+
+def _rank(found: dict[str, Group], where: str) -> str:
+    means = {m: round(g.accuracy().mean, 2) for m, g in found.items()}
+    best_first = sorted(means, key=means.get, reverse=True)
+    above = [m for m in best_first if means[m] > means["asm"]]
+    sentence = f"{where} ASM ranks {len(above) + 1} of {len(found)} methods by mean accuracy"
+    if above:
+        higher = [(text.method_name(m), found[m].minus(found["asm"])) for m in above]
+        return f"{sentence}; above it {_weighed(higher)}."
+    following = next(m for m in best_first if m != "asm")
+    lead = [(text.method_name(following), found["asm"].minus(found[following]))]
+    return f"{sentence}; its lead over the next {_weighed(lead)}."
+
+
+def _weighed(differences: Sequence[Difference]) -> str:
+    """Differences sorted by what their intervals say."""
+    kinds: dict[str, list[str]] = {"beyond chance": [], "within chance": [], "without an interval": []}
+    for words, points in differences:
+        if points is None:
+            kinds["without an interval"].append(f"{words} (no seed in common)")
+        elif points.interval is None:
+            kinds["without an interval"].append(f"{words} by {points.mean:.1f} points (one seed)")
+        else:
+            kind = "beyond chance" if points.excludes_zero else "within chance"
+            shown = f"{words} by {points.mean:.1f} points ({points.interval}, {points.n} seeds)"
+            kinds[kind].append(shown)
+    return "; ".join(f"{kind}: {', '.join(found)}" for kind, found in kinds.items() if found)
+
+
+def order(grid: Grid, table: Literal["table1", "table3"]) -> list[str]:
+    """A paragraph per data set (and weights and schedule): our order of the methods, the paper's, Kendall's
+    tau, and the pairs that stand the other way round. Only methods that both have; the data sets that the
+    paper does not have are compared with its RAF-DB column."""
+    paragraphs = []
+    for dataset in grid.datasets:
+        for init in grid.used_inits:
+            for schedule in grid.schedules:
+                column, levels = _levels(grid, dataset, init, schedule, table)
+                if levels:
+                    where = _where(grid, dataset, init, schedule)
+                    paragraphs.append(_paragraph(where, column, levels, grid.datasets[dataset]))
+    return paragraphs
+
+
+def _published(table: str) -> dict[float, dict[str, dict]]:
+    """Noise rate -> method -> column -> the paper's accuracy."""
+    rows = {m: row for m, row in paper()[table].items() if m != "protocol"}
+    if table == "table3":
+        return {0.0: rows}
+    return {rate: {m: row[rate] for m, row in rows.items()} for rate in text.paper_rates()}
+
+
+def _levels(grid: Grid, dataset: str, init: str, schedule: str, table: str) -> tuple[str, list[Level]]:
+    column = text.paper_column(grid.datasets[dataset])
+    published = _published(table)
+    if not any(column in row for rows in published.values() for row in rows.values()):
+        column = "rafdb"
+    levels = []
+    for key in grid.ordered_noises:
+        noise = grid.noises[key]
+        rows = published.get(noise.rate, {}) if noise.kind == "symmetric" else {}
+        theirs = {m: row[column] for m, row in rows.items() if row.get(column) is not None}
+        ours = {m: grid.rival(dataset, key, m, init, schedule) for m in theirs}
+        ours = {m: g for m, g in ours.items() if g is not None and g.done}
+        own = any(g.schedule == schedule and m not in ONE_SCHEDULE for m, g in ours.items())
+        if len(ours) > 1 and (own or len(grid.schedules) == 1):
+            levels.append((noise.rate, ours, {m: theirs[m] for m in ours}))
+    return column, levels
+
+
+def _ordered(accuracy: dict[str, float]) -> str:
+    best_first = sorted(accuracy, key=accuracy.get, reverse=True)
+    parts = [text.method_name(best_first[0])]
+    for better, worse in pairwise(best_first):
+        parts += [">" if accuracy[better] > accuracy[worse] else "=", text.method_name(worse)]
+    return " ".join(parts)
+
+
+def _paragraph(where: str, column: str, levels: list[Level], info: DatasetInfo) -> str:
+    orders: dict[str, list[float]] = {}
+    for rate, _, published in levels:
+        orders.setdefault(_ordered(published), []).append(rate)
+    name = text.column_name(column)
+    start = f"the paper's order on {name} is"
+    if text.paper_column(info) != column:
+        start = f"this table of the paper has no such data; its order on {name} stands in:"
+    theirs = [f"{shown}{_rates(levels, at)}" for shown, at in orders.items()]
+    found: dict[str, list[float]] = {}
+    for rate, groups, published in levels:
+        found.setdefault(_ours(groups, published), []).append(rate)
+    ours = [f"Ours{_rates(levels, at)} is {shown}." for shown, at in found.items()]
+    return " ".join([f"Order on {where}: {start} {'; '.join(theirs)}.", *ours])
+
+
+def _rates(levels: list[Level], rates: list[float]) -> str:
+    """The words for some of the levels' rates; none for Table 3, which has one level, without noise."""
+    shown = text.joined([f"{100 * rate:.4g}" for rate in rates])
+    return "" if [level[0] for level in levels] == [0.0] else f" at {shown} % noise"
+
+
+def _ours(groups: dict[str, Group], theirs: dict[str, float]) -> str:
+    """Our order at one noise and how it departs from the paper's."""
+    ours = {m: round(g.accuracy().mean, 2) for m, g in groups.items()}  # as the table shows them
+    pairs = list(combinations(sorted(theirs, key=theirs.get, reverse=True), 2))
+    agreeing = [(a, b) for a, b in pairs if ours[a] > ours[b]]
+    turned = [(b, a) for a, b in pairs if ours[a] < ours[b]]
+    sentence = "the same" if len(agreeing) == len(pairs) else _ordered(ours)
+    if len(ours) > 2 and len(set(ours.values())) > 1:
+        tau = kendalltau(list(ours.values()), list(theirs.values())).statistic
+        found = [points for a, b in agreeing if (points := groups[a].minus(groups[b])) and points.interval]
+        clear = sum(points.excludes_zero for points in found)
+        chance = f"{clear} of them beyond chance" if found else "no intervals"
+        sentence += (
+            f" (Kendall's tau {tau:.2f}; {len(agreeing)} of {len(pairs)} pairs as in the paper, {chance})"
+        )
+    if not turned:
+        return sentence
+    words = [
+        (f"{text.method_name(a)} above {text.method_name(b)}", groups[a].minus(groups[b])) for a, b in turned
+    ]
+    return f"{sentence}; the other way round {_weighed(words)}"

@@ -1,0 +1,55 @@
+"""The table of sample mining: what the subsets of the methods that mine hold."""
+
+from collections.abc import Callable
+
+from asm.report import text
+from asm.report.cells import Grid
+from asm.report.details import SUBSETS, Details
+from asm.report.layout import Table, frame_of
+
+
+def _last(values: list[float | None] | None) -> float | None:
+    return values[-1] if values else None
+
+
+def table_mining(grid: Grid) -> Table:
+    """What the subsets of the last epoch hold, against the injected flips and the known truth."""
+    mining: dict[str, Callable[[Details], float | None]] = {
+        "noisy: precision %": lambda d: _last(d.mining.noisy_precision),
+        "noisy: recall %": lambda d: _last(d.mining.noisy_recall),
+        "noisy: F1 %": lambda d: _last(d.mining.noisy_f1),
+    }
+    for subset in SUBSETS:
+        mining[f"{subset}: share of samples %"] = lambda d, s=subset: _last(getattr(d.curves, f"subset_{s}"))
+    for subset in SUBSETS:
+        mining[f"{subset}: wrong labels %"] = lambda d, s=subset: _last((d.mining.wrong_share or {}).get(s))
+    plain: dict[str, Callable[[Details], float | None]] = {
+        "AUROC of flipped": lambda d: d.mining.auroc_flipped,
+        "ambiguous: precision": lambda d: d.mining.ambiguity and d.mining.ambiguity.precision,
+        "ambiguous: recall": lambda d: d.mining.ambiguity and d.mining.ambiguity.recall,
+        "ambiguous: AUROC": lambda d: d.mining.ambiguity and d.mining.ambiguity.auroc,
+        "vote entropy: Spearman ρ": lambda d: d.mining.vote_entropy_spearman,
+    }
+    rows = []
+    for group in text.by_place(grid):
+        mined = any(d.mining for d in group.done)
+        if not mined and group.method != "asm":
+            continue
+        row = text.lead(grid, group) | {"Changed": text.changed_name(group.changed)}
+        for names, scale in ((mining, 100.0), (plain, 1.0)):
+            for name, of in names.items():
+                found = group.mean(lambda d, of=of: of(d) if d.mining else None, scale)
+                row[name] = found and round(found.mean, 2)
+        rows.append(row | {"seeds": len(group.done) or None})
+    frame = frame_of(rows)
+    empty = [c for c in (*mining, *plain, "seeds") if c in frame and frame[c].isna().all()]
+    notes = [
+        "Last epoch, mean over seeds. “noisy” against the labels that were really changed; “wrong labels”: "
+        "the share of a subset's labels that were changed; AUROC of flipped: how well low confidence "
+        "singles out changed labels. Without changed labels these are blank.",
+        "“ambiguous” against the known blends (rendered faces); vote entropy: rank correlation of the "
+        "networks' uncertainty with the entropy of the annotators' votes (FERPlus).",
+    ]
+    if empty:
+        notes.append(f"Left out, since no cell has them: {', '.join(empty)}.")
+    return Table("table_mining", "Sample mining.", frame.drop(columns=empty), notes)

@@ -1,0 +1,174 @@
+"""Write paper.yaml and synthetic.yaml: every cell, from the axes of the tables.
+
+Run `python profiles/generate.py` after a change here; a test keeps them in step.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+PAPER_HEAD = """\
+# Every cell of the paper's Tables 1-3 and of its supplement's Table 1 and Fig. 1, at its size, three seeds;
+# each peer in its own paper's schedule (params.yaml, `published`; `schedule: fair` gives all of them ASM's).
+# Written by profiles/generate.py: change that. A GPU is needed, and the data and weights named here (README).
+profile: paper
+schedule: published
+training: {image_size: 224, width: 64, epochs: 100, warmup_epochs: 10, batch_size: 128, precision: bf16}
+render: {} # nothing to draw: the images are real
+datasets:
+  rafdb: {source: rafdb, root: data/raw/rafdb, options: {images: aligned}, align: {detect: false}}
+  ferplus:
+    {source: ferplus, root: data/raw/ferplus, align: {pad: 0.25, upscale: 2.0}, set: {ran: {margin: 0.1}}}
+  # its classes differ in size by a factor of 36: the peers draw them evenly
+  affectnet8:
+    source: affectnet
+    root: data/raw/affectnet
+    options: {num_classes: 8}
+    set: {sampling: {balanced: true}, ran: {regions: 7}}
+  affectnet7:
+    source: affectnet
+    root: data/raw/affectnet
+    options: {num_classes: 7}
+    set: {sampling: {balanced: true}, ran: {regions: 7}}
+"""
+SYNTHETIC_HEAD = """\
+# Tables 1 and 3 with all methods on rendered faces, two seeds, at the demo's size and in its schedule.
+# Written by profiles/generate.py: change that.
+profile: synthetic
+training: {image_size: 48, width: 16, epochs: 12, warmup_epochs: 3, batch_size: 32}
+render:
+  synthetic: {train: 1400, valid: 350, test: 700}
+datasets:
+  synthetic: {source: synthetic, root: data/synthetic/raw/synthetic}
+"""
+NOISES = """\
+noises:
+  n00: {kind: symmetric, rate: 0.0}
+  n10: {kind: symmetric, rate: 0.1}
+  n20: {kind: symmetric, rate: 0.2}
+  n30: {kind: symmetric, rate: 0.3}
+"""
+TABLE_1 = ("baseline", "scn", "rul", "eac", "asm")
+TABLE_3 = ("ran", "dacl", "ipa2lt")  # beside those of Table 1
+RELATED = ("dmue", "man", "coteaching", "decoupling", "jocor", "dividemix", "nct")
+CURVES = {  # supplement Fig. 1, without each curve's best point, which is the default
+    "beta": (0, 0.2, 0.8, 1, 2, 5),
+    "omega": (0.2, 0.4, 0.8, 1, 2, 5),
+    "gamma": (0.2, 0.4, 0.6, 0.8, 2, 5),
+}
+TABLE_2 = (("at", "mutual, consistency"), ("at_mut", "consistency"), ("at_usc", "mutual"))
+
+
+class Cells:
+    """Cell rows by name, all with the same initial weights."""
+
+    def __init__(self, init: str) -> None:
+        self.init = init
+        self.rows: dict[str, str] = {}
+
+    def add(
+        self, dataset: str, noise: str, method: str, seeds: Iterable[int], tag: str = "", change: str = ""
+    ) -> None:
+        for seed in seeds:
+            name = f"{dataset}_{noise}_{method}{tag}_s{seed}"
+            row = f"dataset: {dataset}, noise: {noise}, method: {method}, init: {self.init}, seed: {seed}"
+            self.rows[name] = f"{{{row}{', set: {' + change + '}' if change else ''}}}"
+
+    def curves(self, dataset: str, noise: str, seeds: Iterable[int]) -> None:
+        for key, values in CURVES.items():
+            for value in values:
+                tag = f"_{key}{value}".replace(".", "")
+                self.add(dataset, noise, "asm", seeds, tag, f"losses: {{{key}: {float(value)}}}")
+
+    def table_2(self, dataset: str, noise: str, seeds: Iterable[int]) -> None:
+        for tag, replaced in TABLE_2:
+            self.add(dataset, noise, "asm", seeds, f"_{tag}", f"losses: {{replace_with_ce: [{replaced}]}}")
+
+    def __str__(self) -> str:
+        return "cells:\n" + "".join(f"  {name}: {row}\n" for name, row in self.rows.items())
+
+
+def paper() -> str:
+    """The whole of paper.yaml."""
+    cells, seeds = Cells("msceleb"), (0, 1, 2)
+    for dataset in ("rafdb", "ferplus", "affectnet8"):
+        for noise in ("n10", "n20", "n30"):
+            for method in TABLE_1:
+                cells.add(dataset, noise, method, seeds)
+    for dataset in ("rafdb", "ferplus", "affectnet8", "affectnet7"):
+        for method in (*TABLE_1, *TABLE_3):
+            if method != "ipa2lt":
+                cells.add(dataset, "n00", method, seeds)
+    for dataset in ("affectnet7_rafdb", "rafdb_affectnet7"):  # trained on both, tested on the first
+        cells.add(dataset, "n00", "ipa2lt", seeds)
+    for noise in ("n00", "n30"):
+        for method in RELATED:
+            cells.add("rafdb", noise, method, seeds)
+    cells.table_2("rafdb", "n00", seeds)
+    for noise in ("n00", "n30"):  # our own rows: Eq. 3 as printed, noisy samples left out
+        cells.add("rafdb", noise, "asm", seeds, "_max", "thresholds: {confidence: max}")
+        cells.add("rafdb", noise, "asm", seeds, "_drop", "losses: {drop_noisy: true}")
+    for dataset in ("rafdb", "ferplus"):  # supplement Table 1
+        for clean in (0.7, 0.8, 0.9, 0.95):
+            initial = f"init_clean: {clean}, init_noisy: {1 - clean:.2g}"
+            tag = f"{round(clean * 100)}"
+            cells.add(
+                dataset,
+                "n00",
+                "asm",
+                seeds,
+                f"_fixed{tag}",
+                f"thresholds: {{adaptive: false, {initial}}}",
+            )
+            if clean != 0.8:  # the default
+                cells.add(dataset, "n00", "asm", seeds, f"_init{tag}", f"thresholds: {{{initial}}}")
+    cells.curves("rafdb", "n00", seeds)
+    return f"""\
+{PAPER_HEAD}{_both("affectnet7", "rafdb")}{_both("rafdb", "affectnet7")}{NOISES}\
+inits:
+  msceleb: {{weights: msceleb, path: data/raw/weights/resnet18_msceleb.pth}}
+{cells}\
+tsne: [rafdb_n00_baseline_s0, rafdb_n00_asm_s0]
+headline: {{title: "RAF-DB, 30 % symmetric noise", baseline: rafdb_n30_baseline_s0, asm: rafdb_n30_asm_s0}}
+"""
+
+
+def _both(first: str, second: str) -> str:
+    parts = {
+        "rafdb": "{source: rafdb, root: data/raw/rafdb, options: {images: original}}",
+        "affectnet7": "{source: affectnet, root: data/raw/affectnet, options: {num_classes: 7}}",
+    }
+    return (
+        f"  {first}_{second}:\n    source: union\n    root: data/raw\n    options:\n      test: [{first}]\n"
+        f"      parts:\n        {first}: {parts[first]}\n        {second}: {parts[second]}\n"
+    )
+
+
+def synthetic() -> str:
+    """The whole of synthetic.yaml."""
+    cells, seeds = Cells("au"), (0, 1)
+    for noise in ("n00", "n10", "n20", "n30"):
+        for method in TABLE_1:
+            cells.add("synthetic", noise, method, seeds)
+    for noise in ("n00", "n30"):
+        for method in (*TABLE_3, *RELATED):
+            cells.add("synthetic", noise, method, seeds)
+    cells.table_2("synthetic", "n30", seeds)
+    cells.add("synthetic", "n30", "asm", seeds, "_max", "thresholds: {confidence: max}")
+    return f"""\
+{SYNTHETIC_HEAD}{NOISES}\
+inits:
+  au: {{weights: synthetic, faces: 3000, epochs: 8}}
+{cells}\
+tsne: [synthetic_n30_baseline_s0, synthetic_n30_asm_s0]
+headline:
+  title: synthetic faces, 30 % symmetric noise
+  baseline: synthetic_n30_baseline_s0
+  asm: synthetic_n30_asm_s0
+"""
+
+
+PROFILES = {"paper": paper, "synthetic": synthetic}
+
+if __name__ == "__main__":
+    for name, text in PROFILES.items():
+        Path(__file__).with_name(f"{name}.yaml").write_text(text(), encoding="utf-8")

@@ -1,0 +1,123 @@
+"""What holds for every method: it learns, resumes to the byte, and stays finite on odd batches."""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import make_batch, make_config, make_data, make_method
+
+from asm import methods, training
+from asm.method_params import METHOD_SECTIONS
+
+CPU = torch.device("cpu")
+PEERS = sorted(set(METHOD_SECTIONS) - {"baseline", "asm"})
+# DMUE's weights are made for batches of 72, and the share of each of its losses changes with the epoch
+OWN = {"dmue": {"similarity_weight": 1.0}}
+FALLING = {"dmue": "loss_aux"}
+FOLDER = Path(methods.__file__).parent
+
+
+def run(config, data, folder: Path) -> Path:
+    training.train(config, data, None, folder / "out", folder / "ck", folder / "timing.csv", CPU)
+    return folder / "out"
+
+
+def test_every_method_has_one_short_file_and_the_other_way_round():
+    files = {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "base", "shared"}
+    assert files == set(METHOD_SECTIONS)
+    for name in files:
+        text = (FOLDER / f"{name}.py").read_text()
+        assert len(text.splitlines()) <= 160, name
+        assert ast.get_docstring(ast.parse(text)), name
+
+
+@pytest.mark.parametrize("name", sorted(METHOD_SECTIONS))
+def test_no_parameter_is_dead(name):
+    """Every parameter is trained at some time, or frozen openly; so the cost table counts what is there."""
+    data = make_data()
+    method = make_method(name, data)
+    touched = set()
+    for epoch in (1, 2, 3):
+        method.start_epoch(epoch)
+        method.train()
+        method.losses(make_batch(data.train, list(range(24)), epoch))["total"].backward()
+        touched |= {key for key, p in method.named_parameters() if p.grad is not None}
+    expected = {key for key, p in method.named_parameters() if p.requires_grad}
+    assert expected - touched == set()
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_it_learns_and_its_predictions_are_probabilities(tmp_path, name):
+    data = make_data(train=60, flipped=6)
+    own = {name: OWN[name]} if name in OWN else {}
+    out = run(make_config(name, training={"epochs": 8, "warmup_epochs": 3}, **own), data, tmp_path)
+    history = pd.read_csv(out / "history.csv")
+    assert np.isfinite(history["loss_total"]).all()
+    falling = history[FALLING.get(name, "loss_total")]
+    assert falling.iloc[2] < falling.iloc[0]  # during the warm-up
+    assert history["test_accuracy"].iloc[-1] > 0.6  # colours are easy; chance is a third
+    probs = np.load(out / "predictions.npz")["test_probabilities"]
+    assert probs.shape == (5, methods.method_class(name).num_networks, 12, 3)
+    np.testing.assert_allclose(probs.sum(-1), 1, atol=1e-4)
+    assert (history["forward_passes"] >= 1).all()
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_stopped_after_any_epoch_it_goes_on_to_the_same_bytes(tmp_path, name, monkeypatch):
+    config, real, saves = make_config(name), training.checkpoint.save, []
+    whole = run(config, make_data(), tmp_path / "whole")
+
+    def stop_after_saving(state, path):
+        real(state, path)
+        saves.append(1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.checkpoint, "save", stop_after_saving)
+    for _ in range(config.training.epochs):
+        with pytest.raises(KeyboardInterrupt):
+            run(config, make_data(), tmp_path / "stopped")
+    monkeypatch.undo()
+    assert len(saves) == config.training.epochs
+    resumed = run(config, make_data(), tmp_path / "stopped")
+    for path in whole.iterdir():
+        assert (resumed / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", sorted(METHOD_SECTIONS))
+def test_odd_batches_give_finite_losses_and_gradients(name, precision):
+    """Batches of two, of one class, of one origin; after warm-up, whatever the mining made of them."""
+    data = make_data()
+    method = make_method(name, data, training={"warmup_epochs": 1, "precision": precision})
+    for epoch in (1, 2, 4):
+        method.start_epoch(epoch)
+        method.train()
+        for rows in ([0, 1], [10, 13, 16], list(range(9)), [5, 5]):
+            with method.autocast():
+                losses = method.losses(make_batch(data.train, rows, epoch))
+            assert all(torch.isfinite(v).all() and v.ndim == 0 for v in losses.values()), (epoch, rows)
+            method.zero_grad()
+            losses["total"].backward()
+            assert all(p.grad is None or p.grad.isfinite().all() for p in method.parameters()), (epoch, rows)
+
+
+@pytest.mark.parametrize("name", sorted(METHOD_SECTIONS))
+def test_labels_of_the_training_set_stay_as_given(tmp_path, name):
+    data = make_data()
+    before = data.train.labels.clone()
+    out = run(make_config(name), data, tmp_path)
+    assert torch.equal(data.train.labels, before)
+    assert np.load(out / "mining.npz")["given_labels"].tolist() == before.tolist()
+    assert load_file(out / "weights.safetensors")
+
+
+@pytest.mark.parametrize("name", sorted(METHOD_SECTIONS))
+def test_two_networks_start_from_different_heads(name):
+    method = make_method(name)
+    if method.num_networks == 2:
+        first, second = (network.fc.weight for network in method.networks)
+        assert not torch.equal(first, second)
