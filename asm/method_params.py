@@ -161,7 +161,8 @@ class NCT(Section):
     alpha_max: Share = 0.9
     beta: Weight = 5.0  # as released; ASM cites 0.65
     ramp_end: Annotated[float, Field(gt=0)] = 0.1  # share of the epochs: 20 of 200; ASM cites 0.9
-    flip_rate: Annotated[list[Share], Field(min_length=2, max_length=2)] = [0.2, 0.7]  # in warm-up, at the end
+    # in the warm-up, at the end
+    flip_rate: Annotated[list[Share], Field(min_length=2, max_length=2)] = [0.2, 0.7]
 
 
 # Each method's sections, by their names in params.yaml. Its file is asm/methods/<method>.py.

@@ -54,6 +54,7 @@ def write_run(run, networks: int = 2, confidence: str = "label") -> None:
         "test_accuracy": [0.2, 1.0, 0.8, 0.6, 0.8, 0.6],
         "valid_accuracy": [0.0, 0.5, 0.6, 0.7, 0.8, 0.9],
         "loss_total": [2.0, 1.5, 1.0, 0.9, 0.8, 0.7],
+        "forward_passes": [2.0] * 4 + [4.4, 4.6],
     }
     if mines:
         history |= {
@@ -84,7 +85,14 @@ def write_run(run, networks: int = 2, confidence: str = "label") -> None:
     config = {"cell": "tiny", "dataset": "made", "method": "asm" if mines else "baseline", "seed": 3}
     if mines:
         config["thresholds"] = {"confidence": confidence}
-    info = {"config": config, "classes": CLASSES, "train_images": 6, "versions": {"torch": "2"}}
+    config["schedule"] = "fair"
+    info = {
+        "config": config,
+        "classes": CLASSES,
+        "train_images": 6,
+        "parameters": 1234,
+        "versions": {"torch": "2"},
+    }
     (run / "run.json").write_text(json.dumps(info))
 
 
@@ -157,6 +165,8 @@ def test_the_details_are_strict_json_and_what_the_report_reads(details):
     checked = Details.model_validate(read)
     assert (checked.cell, checked.dataset, checked.method, checked.seed) == ("tiny", "made", "asm", 3)
     assert read["noise"] == {**NOISE, "train_images": 6}
+    assert read["cost"] == {"parameters": 1234, "forward_passes": 4.6}  # of the last epoch
+    assert read["schedule"] == "fair"
 
 
 def test_curves_have_none_during_warmup(details):

@@ -15,6 +15,8 @@ tau, 0.5; 0.6 at 90 % noise. Departures:
 - one forward pass for both views, so that BatchNorm sees them together
 - lambda_u rises once an epoch instead of once a step; L_U is the mean over the classes too, as released,
   where Eq. 10 has their sum
+- the class at test comes from the networks' mean probability, not from their summed logits, so that each
+  network's own accuracy is known too
 - for asymmetric noise the warm-up has no entropy penalty, and at 90 % noise the losses are not averaged over
   epochs
 """
@@ -96,10 +98,6 @@ class DivideMix(Method):
         refined = w[..., None] * given + (1 - w[..., None]) * own
         target = torch.where(self._labelled(w)[..., None], refined, own.mean(dim=0))
         return sharpen(target, self.config.dividemix.temperature).repeat(1, 2, 1)
-
-    def predict(self, images: Tensor) -> Tensor:
-        """Softmax of the networks' mean logits, [1, B, K]: the class of the summed logits, as released."""
-        return torch.stack([z.float() for z in self.logits(images)]).mean(dim=0).softmax(dim=1)[None]
 
     def _labelled(self, w: Tensor) -> Tensor:
         return w > self.config.dividemix.clean_probability

@@ -11,7 +11,8 @@ all together as in ASM. Where the last map is 1 x 1 (32 px) BatchNorm cannot nor
 a batch with a subset of one goes through all together.
 `mining_view`: a weak view (as released) or none.
 Departures from the released code:
-- the class at test is the largest mean probability, not mean logit: the loop keeps each network's own
+- the class at test comes from the networks' mean probability, not from their mean logits, so that each
+  network's own accuracy is known too
 - accuracies are those of the last epochs, not of the best one on the test set
 - strong views are drawn for the noisy samples only; the views themselves are those of augment.py
 """

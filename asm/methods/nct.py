@@ -12,6 +12,8 @@ classes, so that 1 / K of them change nothing.
 Departures:
 - one optimiser instead of two: the same steps, as no gradient passes from one network's loss to the other
 - both networks see the same view
+- the class at test comes from the networks' mean probability, not from their summed logits, so that each
+  network's own accuracy is known too
 """
 
 import math
@@ -46,10 +48,6 @@ class NCT(Method):
         chosen = torch.rand(len(labels), generator=generator) < self._flip_rate(epoch)
         shift = torch.randint(self.num_classes, (len(labels),), generator=generator)
         return (labels + (chosen * shift).to(labels.device)) % self.num_classes
-
-    def predict(self, images: Tensor) -> Tensor:
-        """Softmax of the networks' mean logits, [1, B, K]."""
-        return torch.stack([z.float() for z in self.logits(images)]).mean(dim=0).softmax(dim=1)[None]
 
     def _alpha(self, epoch: int) -> float:
         """alpha_max exp(-beta (1 - e / E_r)^2) with e counted from 0, constant from E_r on."""

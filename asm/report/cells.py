@@ -23,8 +23,6 @@ from asm.report.details import Details, Noise
 from asm.report.estimates import Estimate, Points, estimate
 
 Measure = Callable[[Details], float | None]
-# Sections of params.yaml and of a profile that all methods read.
-COMMON_SECTIONS = ("training", "optimizer", "sampling", "augment")
 # Their own paper's schedule is the common one, so that a cell in either stands for both.
 ONE_SCHEDULE = ("baseline", "asm")
 
@@ -46,11 +44,10 @@ class Cell(BaseModel):
 
 
 class DatasetInfo(BaseModel):
-    """A data set of the grid. `shared`: dotted keys that all its cells change alike."""
+    """A data set of the grid."""
 
     source: str
     classes: int | None = None  # unknown for a folder of the user's own
-    shared: dict[str, Any] = {}
 
 
 class Init(BaseModel):
@@ -89,20 +86,6 @@ class Grid(BaseModel):
                 raise ValueError(f"cell {cell.cell!r}: its name or its setting and seed occur twice")
             names.add(cell.cell)
             settings.add(setting)
-        return self
-
-    @model_validator(mode="after")
-    def _shared_changes(self) -> "Grid":
-        """A common key that all cells of a data set change alike is how this data set is trained, not a
-        variant of its methods: it moves to the data set."""
-        for name, info in self.datasets.items():
-            cells = [c for c in self.cells if c.dataset == name]
-            for key, value in list(cells[0].changed.items()) if cells else []:
-                common = key.split(".")[0] in COMMON_SECTIONS
-                if common and all(key in c.changed and c.changed[key] == value for c in cells):
-                    info.shared[key] = value
-                    for cell in cells:
-                        del cell.changed[key]
         return self
 
     @cached_property

@@ -154,11 +154,6 @@ def settings(grid: Grid, warn: bool = True) -> list[str]:
         f"Common schedule: {common_schedule(grid)}; seeds: {seeds}; {len(evaluated)} of {len(grid.cells)} "
         "cells evaluated.",
     ]
-    lines += [
-        f"All cells of {name}: {changed_name(info.shared)}."
-        for name, info in grid.datasets.items()
-        if info.shared
-    ]
     aligned = {d.dataset: d.faces for d in evaluated if d.faces}
     lines += [
         f"Faces of {name}: {faces.images:,} images, {100 * faces.fallback_share:.1f} % of them without a "

@@ -52,7 +52,7 @@ def test_no_parameter_is_dead(name):
 
 @pytest.mark.parametrize("name", PEERS)
 def test_it_learns_and_its_predictions_are_probabilities(tmp_path, name):
-    data = make_data(train=60, flipped=6)
+    data = make_data(train=120, flipped=6)
     own = {name: OWN[name]} if name in OWN else {}
     out = run(make_config(name, training={"epochs": 8, "warmup_epochs": 3}, **own), data, tmp_path)
     history = pd.read_csv(out / "history.csv")

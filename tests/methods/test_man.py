@@ -175,6 +175,12 @@ def test_mining_sees_weak_views_that_seed_and_epoch_decide_or_plain_ones():
     assert not mining_images(2, faces, seed=1).equal(weak)
 
 
+def test_prediction_is_each_networks_softmax(views):
+    found = make_man(views[0]).predict(views[0][:1])
+    assert found.shape == (2, 1, 3)
+    assert found.flatten().tolist() == pytest.approx([0.5, 0.25, 0.25, 0.25, 0.5, 0.25])
+
+
 ROWS = list(range(8))
 
 
