@@ -217,6 +217,12 @@ def shortcomings(grid: Grid) -> list[str]:
         lines.append(
             f"Smaller than or different from the paper's setting (in brackets): {_listed(differing)}."
         )
+    averaged = max((d.test.averaged_epochs for d in done(grid)), default=0)
+    if averaged > grid.epochs / 2:
+        lines.append(
+            f"The mean of the last {averaged} of {grid.epochs} epochs covers most of the training: it "
+            "favours methods that learn fast."
+        )
     sources = {info.source for info in grid.datasets.values()}
     absent = [
         n

@@ -215,7 +215,7 @@ def write_timing(directory: Path, seconds: dict[str, list[float]]) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     for cell, values in seconds.items():
         rows = "".join(f"{i},{value},{1000 / value:.4g}\n" for i, value in enumerate(values, start=1))
-        (directory / f"{cell}.csv").write_text(f"epoch,seconds,samples_per_second\n{rows}")
+        (directory / f"{cell}.csv").write_text(f"epoch,busy_seconds,samples_per_second\n{rows}")
     return directory
 
 
