@@ -14,10 +14,10 @@ def build_optimizer(method: Method, options: Optimizer) -> torch.optim.Optimizer
     groups = [{"params": others, "initial_lr": options.lr}]
     if heads:
         groups.append({"params": heads, "initial_lr": options.head_lr or options.lr})
-    common = {"lr": options.lr, "weight_decay": options.weight_decay, "fused": True}
-    if options.kind == "sgd":
+    common = {"lr": options.lr, "weight_decay": options.weight_decay}
+    if options.kind == "sgd":  # the fused one fails where parameters get their first gradient after others
         return torch.optim.SGD(groups, momentum=options.momentum, **common)
-    return torch.optim.Adam(groups, betas=(options.momentum, 0.999), **common)
+    return torch.optim.Adam(groups, betas=(options.momentum, 0.999), fused=True, **common)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, options: Optimizer, epoch: int, epochs: int) -> float:

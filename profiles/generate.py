@@ -152,6 +152,9 @@ def synthetic() -> str:
     for noise in ("n00", "n30"):
         for method in (*TABLE_3, *RELATED):
             cells.add("synthetic", noise, method, seeds)
+    cells.add(
+        "synthetic", "n30", "asm", (0,), "_fixed", "thresholds: {adaptive: false}"
+    )  # supplement Table 1
     return f"""\
 {SYNTHETIC_HEAD}{NOISES}\
 inits:

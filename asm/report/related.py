@@ -42,7 +42,7 @@ def table_related(grid: Grid) -> Table:
         text.schedule(grid),
         "Accuracy: mean of the last epochs, percent; “− baseline”: the difference in points over the seeds "
         "that both have, ± the half-width of its 95 % interval.",
-        f"Cost of training, on {measured}, at the highest noise that a method was run with there: seconds "
+        f"Cost of training, on {measured}, at the highest noise that a method was timed with there: seconds "
         "per epoch (the processor's on a CPU, the clock's on a GPU; mining included, evaluation not; mean "
         "over the epochs, median over the seeds), the same in multiples of the baseline's, forward passes "
         "of a ResNet-18 per training sample in the last epoch (mining included; DMUE's copies of the last "
@@ -72,7 +72,7 @@ def _cost(grid: Grid, dataset: str, method: str, init: str, schedule: str) -> di
     symmetric = [g for g in groups if g and g.done and grid.noises[g.noise].kind == "symmetric"]
     if not symmetric:
         return columns
-    group = symmetric[0]
+    group = next((g for g in symmetric if g.seconds()), symmetric[0])
     base = grid.rival(dataset, group.noise, "baseline", init, schedule)
     seconds, usual = group.seconds(), base and base.seconds()
     passes = group.mean(lambda d: d.cost and d.cost.forward_passes, scale=1)

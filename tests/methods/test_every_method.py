@@ -12,6 +12,8 @@ from tiny import make_batch, make_config, make_data, make_method
 
 from asm import methods, training
 from asm.method_params import METHOD_SECTIONS
+from asm.optimization import build_optimizer, set_rates
+from asm.params import load_params
 
 CPU = torch.device("cpu")
 PEERS = sorted(set(METHOD_SECTIONS) - {"baseline", "asm"})
@@ -103,6 +105,22 @@ def test_odd_batches_give_finite_losses_and_gradients(name, precision):
             method.zero_grad()
             losses["total"].backward()
             assert all(p.grad is None or p.grad.isfinite().all() for p in method.parameters()), (epoch, rows)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_it_trains_in_its_published_schedule(name):
+    """The optimiser, sampling and views of `published`; its epochs and batch size are for a GPU."""
+    published = load_params(Path(__file__).parents[2] / "params.yaml").published[name]
+    data = make_data()
+    method = make_method(name, data, **{k: v for k, v in published.items() if k != "training"})
+    optimizer = build_optimizer(method, method.config.optimizer)
+    before = [p.detach().clone() for p in method.parameters()]
+    for epoch in (1, 2):
+        set_rates(optimizer, method.config.optimizer, epoch, method.config.training.epochs)
+        method.start_epoch(epoch)
+        logs = training.run_epoch(method, optimizer, data.train, epoch)
+        assert np.isfinite(logs["loss_total"])
+    assert any(not torch.equal(p, b) for p, b in zip(method.parameters(), before, strict=True))
 
 
 @pytest.mark.parametrize("name", sorted(METHOD_SECTIONS))
