@@ -149,12 +149,11 @@ def synthetic() -> str:
     for noise in ("n00", "n10", "n20", "n30"):
         for method in TABLE_1:
             cells.add("synthetic", noise, method, seeds)
+    for method in TABLE_3:
+        cells.add("synthetic", "n00", method, seeds)
     for noise in ("n00", "n30"):
-        for method in (*TABLE_3, *RELATED):
+        for method in RELATED:
             cells.add("synthetic", noise, method, seeds)
-    cells.add(
-        "synthetic", "n30", "asm", (0,), "_fixed", "thresholds: {adaptive: false}"
-    )  # supplement Table 1
     return f"""\
 {SYNTHETIC_HEAD}{NOISES}\
 inits:
