@@ -3,7 +3,7 @@ PYTHON ?= python3
 JOBS ?= 2
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test lint profile clean-reports
+.PHONY: repro faces weights test lint bench profile
 
 # The environment, from pinned versions. The stamp makes an interrupted installation start again.
 .venv/installed: pyproject.toml constraints.txt
@@ -19,20 +19,29 @@ ifdef PROFILE
 	@sed -i.bak -E 's|^  - profiles/[a-z0-9_-]+\.yaml|  - profiles/$(PROFILE).yaml|' dvc.yaml && rm dvc.yaml.bak
 endif
 
-# The stages of the groups named that are not up to date, $(JOBS) at a time; a cell is evaluated once trained.
-side_by_side = dvc status --json $$(dvc stage list --name-only | grep -E '^($(1))@') \
-  | python -c 'import json, sys; print(*json.load(sys.stdin), sep="\n")' \
+# The stages of a group that are not up to date, $(2) at a time; a cell is evaluated once it is trained. From the
+# last in the profile to the first: short cells, which come first there, leave no core idle for long at the end.
+stages = dvc stage list --name-only | grep '^$(1)@' | xargs -r dvc --wait-for-lock status --json \
+  | python -c 'import json, sys; print(*reversed(json.loads(sys.stdin.read() or "{}")), sep="\n")' \
   | sed -E 's/^train@(.*)/& evaluate@\1/' \
-  | xargs -P $(JOBS) -L 1 dvc --wait-for-lock repro --single-item
+  | xargs -r -P $(2) -L 1 dvc --wait-for-lock repro --single-item
 
-# What all cells share first, then the cells $(JOBS) at a time, then the rest. Plain `dvc repro` does the same
-# with one cell at a time. A failed cell stops neither the others nor their tables; the last line reports it.
+# What all cells share first: the faces, and beside them the initial weights; then the cells, $(JOBS) at a time;
+# then the rest. Plain `dvc repro` does the same one stage at a time. A failed cell stops neither the others nor
+# their tables; the last line reports it.
 repro: profile
 	@dvc repro configs
-	@$(call side_by_side,render|init)
-	@dvc stage list --name-only | grep -E '^(align|corrupt)@' | xargs dvc repro
-	@$(call side_by_side,train) || true
+	@$(MAKE) --no-print-directory -j $(JOBS) faces weights
+	@$(call stages,train,$(JOBS)) || true
 	dvc repro --keep-going
+
+faces:
+	@$(call stages,render,1)
+	@$(call stages,align,1)
+	@$(call stages,corrupt,1)
+
+weights:
+	@$(call stages,init,1)
 
 test: .venv/installed
 	python -m pytest --cov --cov-report=term
@@ -40,3 +49,8 @@ test: .venv/installed
 lint: .venv/installed
 	ruff check .
 	ruff format --check .
+
+# Speed as ratios measured in one run; nothing else should run beside it.
+bench: .venv/installed
+	python benchmarks/cpu.py
+	python benchmarks/report.py

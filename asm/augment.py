@@ -5,39 +5,56 @@ per sample), so CPU and GPU see the same augmentations; pixels never leave the d
 Images enter as uint8 [B, S, S, C] and leave as normalised float [B, 3, S, S] in channels_last layout.
 """
 
+from __future__ import annotations
+
+import functools
 import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from asm.method_params import StrongAugment
-from asm.params import Augment
+if TYPE_CHECKING:
+    from asm.method_params import StrongAugment
+    from asm.params import Augment
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet statistics, as the published methods on RAF-DB use
 STD = (0.229, 0.224, 0.225)
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 [B, S, S, C] -> float [B, 3, S, S] in [0, 1]; grey is repeated over the three channels."""
-    x = images.permute(0, 3, 1, 2).float().div_(255)
-    return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
+    """uint8 [B, S, S, C] -> float [B, 3, S, S] in [0, 1], channels last; grey is repeated three times."""
+    if images.shape[3] == 1:
+        images = images.expand(-1, -1, -1, 3)
+    return images.contiguous().float().div_(255).permute(0, 3, 1, 2)
 
 
-def normalise(x: Tensor) -> Tensor:
-    """Subtract the mean and divide by the standard deviation of each channel of [B, 3, S, S] in [0, 1]."""
-    mean = torch.tensor(MEAN, device=x.device).view(1, 3, 1, 1)
-    std = torch.tensor(STD, device=x.device).view(1, 3, 1, 1)
-    return _channels_last((x - mean) / std)
+def normalise_(x: Tensor) -> Tensor:
+    """Subtract the mean and divide by the standard deviation of each channel of [B, 3, S, S] in [0, 1], in
+    place if it is channels last."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    # whole rows of S x 3 numbers at a time: three would be too few for the processor's wide registers
+    rows = x.permute(0, 2, 3, 1).flatten(2)
+    rows.sub_(_row(MEAN, x.shape[3], x.device)).div_(_row(STD, x.shape[3], x.device))
+    return x
 
 
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
+@functools.cache
+def _row(channels: tuple[float, ...], size: int, device: torch.device) -> Tensor:
+    """The channels' values, repeated for each pixel of a row, float32 [3 S]; sent to the device once."""
+    return torch.tensor(channels).repeat(size).to(device)
+
+
+def _beside(x: Tensor, drawn: Tensor) -> Tensor:
+    """`drawn`, from the CPU, on the device of `x`; a GPU is not waited for."""
+    return drawn.to(x.device, non_blocking=True)
 
 
 def evaluation_view(images: Tensor) -> Tensor:
     """The deterministic view: no augmentation."""
-    return normalise(to_float(images))
+    return normalise_(to_float(images))
 
 
 def weak_view(images: Tensor, options: Augment, generator: Generator) -> Tensor:
@@ -45,23 +62,24 @@ def weak_view(images: Tensor, options: Augment, generator: Generator) -> Tensor:
 
     `gaussian_noise`: noise in place of a flip (SCN, RUL). `jitter`: colour and affine jitter (MAN).
     """
-    x = to_float(images)
-    draw = torch.rand(len(x), generator=generator)
-    x = _mirror(x, draw < options.flip)
+    draw = torch.rand(len(images), generator=generator)
+    x = to_float(_mirror(images, draw < options.flip))
     if options.gaussian_noise > 0:
         x = _add_noise(x, (draw >= options.flip) & (draw < options.flip + options.gaussian_noise), generator)
     if options.jitter > 0:
         x = _jitter(x, torch.rand(len(x), generator=generator) < options.jitter, generator)
-    return erase(normalise(x), options, generator)
+    return _erase_(normalise_(x), options.erasing, options.erasing_area, generator)
 
 
 def erase(x: Tensor, options: Augment, generator: Generator) -> Tensor:
     """Random erasing alone, of normalised images [B, 3, S, S]."""
-    return _channels_last(_erase(x, options.erasing, options.erasing_area, generator))
+    copy = x.clone(memory_format=torch.channels_last)
+    return _erase_(copy, options.erasing, options.erasing_area, generator)
 
 
 def strong_view(images: Tensor, options: StrongAugment, generator: Generator) -> Tensor:
-    """Shifted crop, flip, RandAugment (Cubuk et al., 2020) and one grey cutout square.
+    """Flip, random crop of the image padded by reflection (4 pixels at 224), RandAugment (Cubuk et al., 2020)
+    and one grey cutout square.
 
     Each sample draws `operations` of the 14, each applied with `probability` at `magnitude` (of 30). The
     geometric ones of a sample are composed into one resampling, before the photometric ones.
@@ -69,36 +87,66 @@ def strong_view(images: Tensor, options: StrongAugment, generator: Generator) ->
     count, size = len(images), images.shape[1]
     if count == 0:
         return evaluation_view(images)
-    x = _mirror(to_float(images), torch.rand(count, generator=generator) < 0.5)
+    flip = torch.rand(count, generator=generator) < 0.5
     chosen = torch.randint(
         len(GEOMETRIC) + len(PHOTOMETRIC), (options.operations, count), generator=generator
     )
     applied = torch.rand(options.operations, count, generator=generator) < options.probability
     sign = torch.where(torch.rand(options.operations, count, generator=generator) < 0.5, -1.0, 1.0)
     chosen = torch.where(applied, chosen, -1)
-    level = options.magnitude / 30
-    # up to 4 px of 224 of shift in both directions: the reflect-padded random crop of the field
-    shift = (torch.rand(count, 2, generator=generator) * 2 - 1) * (2 * 4 / 224)
-    x = _resample(x, _matrices(chosen, sign, level, shift))
-    for slot, signs in zip(chosen, sign, strict=True):
+    reach = round(4 * size / 224)
+    crop = torch.randint(2 * reach + 1, (count, 2), generator=generator)
+    side = round(options.cutout * size)
+    cutout = torch.randint(size - side + 1, (2, count), generator=generator)
+
+    x = to_float(_crop(_mirror(images, flip), crop, reach))
+    strength = sign * options.magnitude / 30
+    moved = ((chosen >= 0) & (chosen < len(GEOMETRIC))).any(dim=0).nonzero().squeeze(1)
+    if len(moved):
+        _replace(x, moved, _resample, _matrices(chosen[:, moved], strength[:, moved]))
+    for codes, strengths in zip(chosen, strength, strict=True):
         for code, operation in enumerate(PHOTOMETRIC, start=len(GEOMETRIC)):
-            rows = (slot == code).nonzero().squeeze(1)
+            rows = (codes == code).nonzero().squeeze(1)
             if len(rows):
-                on_device = rows.to(x.device)
-                strength = signs[rows].to(x.device).view(-1, 1, 1, 1) * level
-                x = x.index_copy(0, on_device, operation(x[on_device], strength).to(x.dtype))
-    return normalise(_cutout(x, round(options.cutout * size), generator))
+                _replace(x, rows, operation, strengths[rows].view(-1, 1, 1, 1))
+    return normalise_(_fill_(x, cutout, torch.full_like(cutout, side), range(count), 0.5))
 
 
-def _mirror(x: Tensor, chosen: Tensor) -> Tensor:
-    return torch.where(chosen.to(x.device).view(-1, 1, 1, 1), x.flip(3), x)
+def _replace(x: Tensor, rows: Tensor, operation: Callable[[Tensor, Tensor], Tensor], drawn: Tensor) -> None:
+    """x[rows] = operation(x[rows], drawn), in place; `x` is channels last."""
+    places, rows, pixels = rows.tolist(), _beside(x, rows), x.permute(0, 2, 3, 1)
+    changed = operation(pixels.index_select(0, rows).permute(0, 3, 1, 2), _beside(x, drawn))
+    for row, image in zip(places, changed, strict=True):  # on a CPU four times as fast as index_copy_
+        x[row] = image
+
+
+def _mirror(images: Tensor, chosen: Tensor) -> Tensor:
+    """Of uint8 [B, S, S, C]: a quarter of the bytes that floats would have. Whole images are copied, several
+    times as fast on a CPU as torch.where."""
+    rows = torch.arange(len(images)) + len(images) * chosen
+    return torch.cat([images, images.flip(2)]).index_select(0, _beside(images, rows))
+
+
+def _crop(images: Tensor, corner: Tensor, reach: int) -> Tensor:
+    """Crops of uint8 [B, S, S, C], as large as they are, after padding by `reach` reflected pixels on every
+    side. `corner` [B, 2] (y, x) is each crop's, in 0..2 reach."""
+    size, channels = images.shape[2:]
+    for dim in (1, 2):
+        before = images.narrow(dim, 1, reach).flip(dim)
+        after = images.narrow(dim, size - 1 - reach, reach).flip(dim)
+        images = torch.cat([before, images, after], dim)
+    side = size + 2 * reach
+    line = torch.arange(len(images))[:, None] * side + corner[:, :1] + torch.arange(size)  # [B, S]
+    start = _beside(images, (line * side + corner[:, 1:]).flatten())  # pixel at which each line begins
+    lines = images.flatten().unfold(0, size * channels, channels)  # a view: at every pixel the S that follow
+    return lines.index_select(0, start).view(-1, size, size, channels)
 
 
 def _add_noise(x: Tensor, chosen: Tensor, generator: Generator) -> Tensor:
     """Gaussian noise of variance 30 on the scale 0-255, clipped (SCN)."""
     seed = int(torch.randint(2**62, (1,), generator=generator))  # the pixels' noise is drawn on the device
     noise = torch.empty_like(x).normal_(0, 30**0.5 / 255, generator=Generator(x.device).manual_seed(seed))
-    return torch.where(chosen.to(x.device).view(-1, 1, 1, 1), (x + noise).clamp(0, 1), x)
+    return torch.where(_beside(x, chosen).view(-1, 1, 1, 1), (x + noise).clamp(0, 1), x)
 
 
 def _jitter(x: Tensor, chosen: Tensor, generator: Generator) -> Tensor:
@@ -109,21 +157,21 @@ def _jitter(x: Tensor, chosen: Tensor, generator: Generator) -> Tensor:
         return low + (high - low) * torch.rand(len(x), generator=generator)
 
     shift, zoom = torch.stack([uniform(-0.2, 0.2), uniform(-0.2, 0.2)], dim=1), uniform(1, 1.25)
-    factors = [uniform(0.75, 1.25).to(x.device).view(-1, 1, 1, 1) for _ in range(3)]
+    factors = [_beside(x, uniform(0.75, 1.25)).view(-1, 1, 1, 1) for _ in range(3)]
     matrices = torch.zeros(len(x), 2, 3)
     matrices[:, 0, 0] = matrices[:, 1, 1] = 1 / zoom
     matrices[:, :, 2] = shift
     y = F.grid_sample(
-        x, F.affine_grid(matrices.to(x.device), list(x.shape), align_corners=False), align_corners=False
+        x, F.affine_grid(_beside(x, matrices), list(x.shape), align_corners=False), align_corners=False
     )
     for factor, base in zip(
         factors, (torch.zeros_like, lambda v: _grey(v).mean(dim=(2, 3), keepdim=True), _grey), strict=True
     ):
         y = (base(y) + (y - base(y)) * factor).clamp(0, 1)
-    return torch.where(chosen.to(x.device).view(-1, 1, 1, 1), y, x)
+    return torch.where(_beside(x, chosen).view(-1, 1, 1, 1), y, x)
 
 
-def _erase(x: Tensor, probability: float, area: list[float], generator: Generator) -> Tensor:
+def _erase_(x: Tensor, probability: float, area: list[float], generator: Generator) -> Tensor:
     """Set one rectangle of some samples to 0: `area` is its share of the image, its aspect ratio 0.3-3.3."""
     count, size = len(x), x.shape[-1]
     low, high = math.log(0.3), math.log(3.3)
@@ -132,21 +180,17 @@ def _erase(x: Tensor, probability: float, area: list[float], generator: Generato
     sides = torch.stack([(share * ratio).sqrt(), (share / ratio).sqrt()]).mul(size).round().clamp(1, size)
     corner = (torch.rand(2, count, generator=generator) * (size - sides + 1)).floor()
     chosen = torch.rand(count, generator=generator) < probability
-    return x.masked_fill(_rectangles(corner, sides, chosen, size).to(x.device), 0.0)
+    return _fill_(x, corner, sides, chosen.nonzero().flatten().tolist(), 0.0)
 
 
-def _cutout(x: Tensor, side: int, generator: Generator) -> Tensor:
-    count, size = len(x), x.shape[-1]
-    corner = (torch.rand(2, count, generator=generator) * (size - side + 1)).floor()
-    sides = torch.full((2, count), float(side))
-    return x.masked_fill(_rectangles(corner, sides, torch.ones(count) > 0, size).to(x.device), 0.5)
-
-
-def _rectangles(corner: Tensor, sides: Tensor, chosen: Tensor, size: int) -> Tensor:
-    """Boolean [B, 1, S, S] from the corners and sides [2 (y, x), B]."""
-    grid = torch.arange(size)
-    inside = (grid >= corner[..., None]) & (grid < (corner + sides)[..., None])  # [2, B, S]
-    return (inside[0][:, :, None] & inside[1][:, None, :] & chosen[:, None, None])[:, None]
+def _fill_(x: Tensor, corner: Tensor, sides: Tensor, rows: Iterable[int], value: float) -> Tensor:
+    """Fill a rectangle of each of `rows`; corners and sides are whole numbers [2 (y, x), B]. One small kernel
+    each: a mask would touch every pixel of every sample."""
+    tops, lefts = corner.int().tolist()
+    bottoms, rights = (corner + sides).int().tolist()
+    for row in rows:
+        x[row, :, tops[row] : bottoms[row], lefts[row] : rights[row]] = value
+    return x
 
 
 def _shear_x(v: Tensor) -> dict[tuple[int, int], Tensor]:
@@ -174,28 +218,34 @@ def _rotate(v: Tensor) -> dict[tuple[int, int], Tensor]:
 GEOMETRIC = (_shear_x, _shear_y, _translate_x, _translate_y, _rotate)
 
 
-def _matrices(chosen: Tensor, sign: Tensor, level: float, shift: Tensor) -> Tensor:
-    """Compose each sample's geometric operations and its shift into one [B, 2, 3] sampling matrix."""
-    total = torch.eye(3).repeat(len(shift), 1, 1)
-    total[:, :2, 2] = shift
-    for slot, signs in zip(chosen, sign, strict=True):
-        step = torch.eye(3).repeat(len(shift), 1, 1)
+def _matrices(codes: Tensor, strength: Tensor) -> Tensor:
+    """Compose each sample's geometric operations, [operations, B], into one [B, 2, 3] sampling matrix."""
+    total = torch.eye(3).repeat(codes.shape[1], 1, 1)
+    for slot, strengths in zip(codes, strength, strict=True):
+        step = torch.eye(3).repeat(len(strengths), 1, 1)
         for code, operation in enumerate(GEOMETRIC):
             rows = slot == code
-            for (i, j), value in operation(signs * level).items():
+            for (i, j), value in operation(strengths).items():
                 step[:, i, j] = torch.where(rows, value, step[:, i, j])
         total = total @ step
     return total[:, :2]
 
 
 def _resample(x: Tensor, matrices: Tensor) -> Tensor:
-    grid = F.affine_grid(matrices.to(x.device), list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    """`x` at the positions of its pixels under `matrices` [B, 2, 3], in the frame [-1, 1] of grid_sample."""
+    size = x.shape[3]
+    at = (2 * torch.arange(size, device=x.device) + 1) / size - 1
+    by_x, by_y, offset = matrices[:, :, None].unbind(3)  # [B, 2, 1] each
+    # a fifth of the time of F.affine_grid, which multiplies matrices pixel by pixel
+    columns, lines = by_x * at, by_y * at + offset  # [B, 2, S]
+    grid = columns[:, :, None, :] + lines[:, :, :, None]
+    return F.grid_sample(
+        x, grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode="reflection", align_corners=False
+    )
 
 
 def _grey(x: Tensor) -> Tensor:
-    weights = torch.tensor((0.299, 0.587, 0.114), device=x.device).view(1, 3, 1, 1)
-    return (x * weights).sum(1, keepdim=True)
+    return (0.299 * x[:, 0] + 0.587 * x[:, 1] + 0.114 * x[:, 2])[:, None]
 
 
 def _blend(a: Tensor, b: Tensor, strength: Tensor) -> Tensor:
@@ -232,6 +282,7 @@ def _solarize(x: Tensor, v: Tensor) -> Tensor:
 
 
 def _autocontrast(x: Tensor, v: Tensor) -> Tensor:
+    x = x.contiguous()  # channel by channel, for the sake of the two minima over pixels
     low, high = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
     return torch.where(high > low, (x - low) / (high - low).clamp(min=1e-6), x)
 

@@ -1,24 +1,10 @@
-"""ResNet-18 (He et al., 2016) at any width, and the weights it starts from.
+"""ResNet-18 (He et al., 2016) at any width.
 
 Its parameter names are torchvision's, so that MS-Celeb-1M and ImageNet files load without a table of names.
 """
 
-from pathlib import Path
-
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
-
-from asm.errors import InputError
-
-WHERE_TO_GET = {
-    "msceleb": "resnet18_msceleb.pth, published with the FER repositories of DACL, RUL, EAC and DAN",
-    "imagenet": "torchvision's resnet18 weights IMAGENET1K_V1 (resnet18-f37072fd.pth): on a machine with "
-    "internet, `python -c \"from torchvision.models import resnet18; resnet18(weights='IMAGENET1K_V1')\"` "
-    "saves the file under ~/.cache/torch/hub/checkpoints",
-}
 
 
 class ResNet18(nn.Module):
@@ -53,13 +39,36 @@ class ResNet18(nn.Module):
         return self.fc(self.features(images))
 
 
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions beside a shortcut. Not torchvision's: importing that takes longer than all else.
+
+    A shortcut with a stride leaves out pixels before its 1 x 1 convolution, not in it: the same numbers, but
+    with fewer than 8 channels oneDNN's strided one writes beyond its memory on processors without AVX-512.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x
+        if self.downsample is not None:
+            shortcut = self.downsample(x[:, :, :: self.stride, :: self.stride])
+        x = torch.relu_(self.bn1(self.conv1(x)))
+        return torch.relu_(self.bn2(self.conv2(x)).add_(shortcut))
+
+
 def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    shortcut = None
-    if stride != 1 or inputs != outputs:
-        shortcut = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
-        )
-    return nn.Sequential(BasicBlock(inputs, outputs, stride, shortcut), BasicBlock(outputs, outputs))
+    return nn.Sequential(BasicBlock(inputs, outputs, stride), BasicBlock(outputs, outputs, 1))
 
 
 class Passes:
@@ -95,48 +104,5 @@ def build(outputs: int, width: int, initial: dict[str, Tensor] | None, head_seed
 
 
 def backbone_state(network: ResNet18) -> dict[str, Tensor]:
-    """All tensors but the head's, contiguous, as `read_weights` returns them."""
+    """All tensors but the head's, contiguous, as `weights.read_weights` returns them."""
     return {k: v.contiguous() for k, v in network.state_dict().items() if not k.startswith("fc.")}
-
-
-def read_weights(path: Path, width: int, kind: str = "") -> dict[str, Tensor]:
-    """Backbone tensors from a .pth/.pt/.tar file (a state dict, or one under `state_dict`) or .safetensors.
-
-    A `module.` prefix is dropped; heads (`fc.*`, `feature.*`) and whatever else is no backbone tensor are
-    left out. Files are read with `weights_only=True`: one that would run code is refused.
-
-    Raises:
-        InputError: the file is missing or unreadable, or any backbone tensor is missing or of another shape.
-            Loading part of a backbone would train from a half-random network without a word.
-    """
-    if not path.is_file():
-        hint = WHERE_TO_GET.get(kind, "")
-        raise InputError(f"{path}: no such weights file" + (f"; get {hint}" if hint else ""))
-    try:
-        if path.suffix == ".safetensors":
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as weights: {error}") from error
-    except Exception as error:  # pickle.UnpicklingError has many faces, all of them "refused or broken"
-        raise InputError(f"{path}: not a plain file of tensors, refused: {error}") from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict):
-        raise InputError(f"{path}: expected a mapping of names to tensors, found {type(content).__name__}")
-    state = {str(name).removeprefix("module."): value for name, value in state.items()}
-    expected = backbone_state(ResNet18(1, width))
-    missing = [k for k in expected if k not in state and not k.endswith("num_batches_tracked")]
-    wrong = [
-        f"{k} {tuple(state[k].shape)} instead of {tuple(v.shape)}"
-        for k, v in expected.items()
-        if k in state and tuple(state[k].shape) != tuple(v.shape)
-    ]
-    if missing or wrong:
-        matched = len([k for k in expected if k in state]) - len(wrong)
-        raise InputError(
-            f"{path}: {matched} of {len(expected)} backbone tensors match a ResNet-18 of width {width}; "
-            f"missing: {missing[:3] or 'none'}; other shape: {wrong[:3] or 'none'}; "
-            f"the file holds e.g. {list(state)[:3]}. Give weights of this architecture and width."
-        )
-    return {k: state[k].contiguous() for k in expected if k in state}

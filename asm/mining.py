@@ -13,11 +13,12 @@ SUBSETS = ("clean", "ambiguous", "noisy")
 
 def mean_probabilities(p1: Tensor, p2: Tensor) -> Tensor:
     """Mean of the two networks' class probabilities, [N, K] (§3.1, inside Eq. 3)."""
-    return (p1 + p2) / 2
+    return (p1 + p2).mul_(0.5)
 
 
 def clean_thresholds(probs: Tensor, labels: Tensor, previous: Tensor) -> Tensor:
-    """Eq. 1: per class, the mean maximum probability over its correctly predicted samples.
+    """Eq. 1: per class, the mean maximum probability over its correctly predicted samples: those whose label
+    has it.
 
     Args:
         probs: mean probabilities [N, K], each row summing to one.
@@ -27,8 +28,8 @@ def clean_thresholds(probs: Tensor, labels: Tensor, previous: Tensor) -> Tensor:
     Returns:
         T_c, [K], in [0, 1].
     """
-    top, predicted = probs.max(dim=1)
-    correct = (predicted == labels).to(torch.float64)
+    top, given = probs.amax(dim=1), _of_label(probs, labels)  # a third of the time of max() with its index
+    correct = (given == top).to(torch.float64)
     classes = len(previous)
     # float64 sums: a million float32 terms would lose the fourth digit on some devices
     total = torch.zeros(classes, dtype=torch.float64, device=probs.device)
@@ -59,7 +60,7 @@ def confidence(probs: Tensor, labels: Tensor, kind: str) -> Tensor:
     if kind == "max":
         return probs.max(dim=1).values
     if kind == "label":
-        return probs.gather(1, labels[:, None]).squeeze(1)
+        return _of_label(probs, labels)
     raise ValueError(f"confidence kind '{kind}': expected 'label' or 'max'")
 
 
@@ -76,7 +77,15 @@ def partition(confidence: Tensor, labels: Tensor, clean: Tensor, noisy: Tensor) 
     Returns:
         int8 codes [N] out of CLEAN, AMBIGUOUS, NOISY.
     """
-    codes = torch.full_like(labels, AMBIGUOUS, dtype=torch.int8)
-    codes[confidence < noisy[labels]] = NOISY
-    codes[confidence > clean[labels]] = CLEAN
-    return codes
+    ambiguous_or_noisy = torch.where(
+        confidence < noisy.index_select(0, labels), _code(NOISY, labels), _code(AMBIGUOUS, labels)
+    )
+    return torch.where(confidence > clean.index_select(0, labels), _code(CLEAN, labels), ambiguous_or_noisy)
+
+
+def _of_label(probs: Tensor, labels: Tensor) -> Tensor:
+    return probs.gather(1, labels[:, None]).squeeze(1)
+
+
+def _code(code: int, labels: Tensor) -> Tensor:
+    return torch.tensor(code, dtype=torch.int8, device=labels.device)

@@ -1,9 +1,15 @@
 """The optimiser of a cell and its learning rate by epoch."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 
 from asm.methods.base import Method
-from asm.params import Optimizer
+
+if TYPE_CHECKING:
+    from asm.params import Optimizer
 
 
 def build_optimizer(method: Method, options: Optimizer) -> torch.optim.Optimizer:

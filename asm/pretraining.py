@@ -14,10 +14,10 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from asm import augment, backbone
+from asm.epoch import batches, epoch_seed
 from asm.errors import InputError
 from asm.faces.alignment import similarity, warp
 from asm.params import Augment, Pretrain
-from asm.training import batches, epoch_seed
 
 
 def align_rendered(images: np.ndarray, landmarks: np.ndarray, size: int, jitter: float, seed: int) -> Tensor:
@@ -63,7 +63,7 @@ def regress_action_units(
         generator = Generator().manual_seed(epoch_seed(options.seed, epoch))
         for group in optimizer.param_groups:
             group["lr"] = options.lr * (1 - (epoch - 1) / epochs)
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=device)
         network.train()
         for index in batches(torch.randperm(len(faces), generator=generator), options.batch_size):
             rows = index.to(device)
@@ -73,7 +73,8 @@ def regress_action_units(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            total += float(loss.detach()) * len(index)
+            total += loss.detach().double() * len(index)
+        total = float(total)  # once an epoch: each look would stall a GPU
         if not math.isfinite(total):
             raise InputError(
                 f"pre-training: the error of epoch {epoch} is {total}; lower pretrain.lr (found {options.lr})"

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from asm.augment import evaluation_view
-from asm.data import Data
+from asm.data import Data, Faces, fetch
 from asm.methods.base import EVALUATION_BATCH, Method
 from asm.params import CellConfig
 
@@ -54,9 +54,9 @@ def write(
     mine = getattr(method, "mine", None) if subsets else None
     np.savez_compressed(
         out / "features.npz",
-        test=_features(method, data.test.faces),
+        test=_features(method, data.test.faces, torch.arange(len(data.test.ids))),
         test_subset=mine(test_probs, data.test.labels).cpu().numpy() if mine else np.empty(0, np.int8),
-        train=_features(method, data.train.faces[torch.from_numpy(chosen).to(device)]),
+        train=_features(method, data.train.faces, torch.from_numpy(chosen)),
         train_rows=chosen,
     )
     state = {k: v.contiguous().cpu() for k, v in method.state_dict().items()}
@@ -75,9 +75,10 @@ def write(
     (out / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
 
 
-def _features(method: Method, faces: Tensor) -> np.ndarray:
-    """Pooled features of the first network in evaluation mode, float32 [N, D]."""
+def _features(method: Method, faces: Faces, rows: Tensor) -> np.ndarray:
+    """Pooled features of the first network in evaluation mode, float32 [len(rows), D]."""
     method.eval()
     with torch.inference_mode():
-        parts = [method.networks[0].features(evaluation_view(part)) for part in faces.split(EVALUATION_BATCH)]
-    return torch.cat(parts).float().cpu().numpy()
+        parts = fetch(faces, rows.split(EVALUATION_BATCH))
+        features = [method.networks[0].features(evaluation_view(part)) for part in parts]
+    return torch.cat(features).float().cpu().numpy()

@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from asm.backbone import read_weights
 from asm.datasets.synthetic import render_action_units
 from asm.errors import reported
 from asm.params import Augment, Pretrain
 from asm.pretraining import align_rendered, regress_action_units
 from asm.schema import parse, read_yaml
 from asm.training import pick_device
+from asm.weights import read_weights
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -1,16 +1,19 @@
-"""Train one cell of the grid."""
+"""Train one cell of the grid; with ASM_PROCESSES=n in the environment by n processes, one a GPU."""
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
 import pandas as pd
+from torch.distributed.run import main as torchrun
 
-from asm.backbone import read_weights
 from asm.data import select
 from asm.errors import reported
 from asm.faces import store
 from asm.params import load_cell
 from asm.training import pick_device, train
+from asm.weights import read_weights
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -22,6 +25,8 @@ if __name__ == "__main__":
     parser.add_argument("--checkpoints", type=Path, required=True)
     parser.add_argument("--timing", type=Path, required=True)
     args = parser.parse_args()
+    if "RANK" not in os.environ and (processes := os.environ.get("ASM_PROCESSES", "1")) != "1":
+        sys.exit(torchrun(["--standalone", f"--nproc-per-node={processes}", *sys.argv]))
     with reported():
         config = load_cell(args.config)
         weights = args.init / "weights.safetensors"

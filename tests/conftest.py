@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import make_data
 
-from asm.training import Data
+from asm.data import Data
 
 torch.set_num_threads(1)
 

@@ -117,10 +117,9 @@ def test_photometric_values_by_hand():
 def test_geometric_operations_move_pixels_as_named():
     x = torch.zeros(1, 3, 41, 41)
     x[..., 20, 30] = 1.0  # right of the centre
-    one, shift = torch.ones(1, 1), torch.zeros(1, 2)
     moved = {}
     for code, operation in enumerate(augment.GEOMETRIC):
-        matrix = augment._matrices(torch.full((1, 1), code), one, 0.5, shift)
+        matrix = augment._matrices(torch.full((1, 1), code), torch.full((1, 1), 0.5))
         y = augment._resample(x, matrix)[0, 0]
         moved[operation.__name__.strip("_")] = divmod(int(y.argmax()), 41)
     assert moved["translate_x"] == (20, 30 - round(0.45 * 41 / 2))
@@ -129,6 +128,45 @@ def test_geometric_operations_move_pixels_as_named():
     assert moved["shear_y"][1] == 30
     assert moved["shear_y"][0] != 20
     assert moved["rotate"] == (20 - round(10 * 0.2588), 20 + round(10 * 0.9659))  # 15 degrees
+
+
+def test_without_operations_the_strong_view_is_a_crop_of_the_reflected_image():
+    """Every pixel comes from at most one pixel away (4 of 224 is 1 of 56), over the border by reflection."""
+    size, at = 56, torch.arange(56)
+    faces = torch.stack([at[:, None] * 4 + 0 * at, at + 0 * at[:, None], 0 * at + 7 * at[:, None] % 256], dim=2)
+    faces = faces.to(torch.uint8).expand(64, -1, -1, -1)
+    x = augment.strong_view(faces, StrongAugment(operations=0, cutout=0.0), generator())
+    std, mean = (torch.tensor(v).view(3, 1, 1) for v in (augment.STD, augment.MEAN))
+    back = ((x * std + mean) * 255).round().long()
+    reflected = [(at + by).abs().where(at + by < size, 2 * size - 2 - at - by) for by in (-1, 0, 1)]
+    expected = {
+        (dy, dx, flip): faces[0].long()[reflected[dy]][:, (size - 1 - at if flip else at)][:, reflected[dx]]
+        for dy in range(3)
+        for dx in range(3)
+        for flip in (False, True)
+    }
+    found = [key for image in back for key, e in expected.items() if torch.equal(image, e.permute(2, 0, 1))]
+    assert len(found) == 64
+    assert len(set(found)) == 18  # 64 draws: every one of them occurs
+
+
+def test_resampling_is_torchs():
+    x = torch.rand(3, 3, 20, 20, generator=generator())
+    matrices = torch.randn(3, 2, 3, generator=generator(1))
+    grid = torch.nn.functional.affine_grid(matrices, [3, 3, 20, 20], align_corners=False)
+    expected = torch.nn.functional.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    torch.testing.assert_close(augment._resample(x, matrices), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_faces_themselves_are_left_alone(faces):
+    before = faces.clone()
+    augment.weak_view(faces, Augment(flip=1, erasing=1, jitter=1, gaussian_noise=0), generator())
+    augment.strong_view(faces, StrongAugment(probability=1), generator())
+    whole = augment.evaluation_view(faces)
+    kept = whole.clone()
+    augment.erase(whole, Augment(erasing=1), generator())
+    assert torch.equal(faces, before)
+    assert torch.equal(whole, kept)
 
 
 def test_noise_takes_the_place_of_a_flip(faces):

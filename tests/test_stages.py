@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from test_evaluation import make_manifest, write_run
 from tiny import make_config
 
-from asm import backbone
+from asm import backbone, training
 from asm.data import select
 from asm.faces import store
 
@@ -26,10 +26,11 @@ TRAIN, OTHER = 40, 6  # samples: the latter of validation and of test each
 FACES = {"images": 40, "unreadable": 0, "fallback": 4, "fallback_share": 0.1}
 
 
-def command(stage: str, **options) -> subprocess.CompletedProcess:
+def command(stage: str, processes: int = 1, **options) -> subprocess.CompletedProcess:
     """Run a stage's script as DVC does, from another folder so that nothing depends on where it stands."""
     words = [w for key, value in options.items() for w in (f"--{key}", str(value))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment["ASM_PROCESSES"] = str(processes)
     return subprocess.run(
         [sys.executable, str(ROOT / "stages" / f"{stage}.py"), *words],
         capture_output=True,
@@ -306,6 +307,26 @@ def test_from_labels_to_scores_and_embedding(cell, tmp_path, monkeypatch):
     assert found["train_xy"].shape == (TRAIN, 2)
     assert (found["train_label"] != found["train_true"]).mean() == 0.25
     assert (found["train_subset"] == 2).mean() == pytest.approx(history["subset_noisy"].iloc[-1])
+
+
+def test_two_processes_go_on_where_one_stopped(cell, monkeypatch):
+    real = training.set_rates
+
+    def stop_before_the_third(optimizer, options, epoch, epochs):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return real(optimizer, options, epoch, epochs)
+
+    monkeypatch.setattr(training, "set_rates", stop_before_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        run_here(monkeypatch, "train", **cell)
+    done = command("train", processes=2, **cell)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("going on after epoch 2") == 1  # the second process is silent
+    history = pd.read_csv(cell["out"] / "history.csv")
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert history["forward_passes"].tolist()[0] == 2.0
+    assert not cell["checkpoints"].exists()
 
 
 def test_evaluate_refuses_an_incomplete_run_and_one_of_other_data(tmp_path, monkeypatch):

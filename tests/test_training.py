@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 from tiny import make_config, make_data
 
-from asm import training
-from asm.data import select
+from asm import epoch, training
+from asm.data import StreamedFaces, memory_for_faces, select
 from asm.errors import InputError
 from asm.faces.store import AlignedFaces
 
@@ -132,7 +132,7 @@ def test_a_checkpoint_of_other_labels_is_not_continued(tmp_path, monkeypatch, ca
 
 def test_a_non_finite_loss_stops_with_the_batchs_ids(tmp_path, data):
     config = make_config("baseline", optimizer={"lr": 1e30})
-    with pytest.raises(training.NonFiniteLoss, match=r"epoch \d+: .*samples: train\d+, train\d+.*Lower") as e:
+    with pytest.raises(epoch.NonFiniteLoss, match=r"epoch \d+: .*samples: train\d+, train\d+.*Lower") as e:
         run(config, data, tmp_path)
     assert len(str(e.value).split("samples: ")[1].split(". ")[0].split(", ")) == 8
     assert not (tmp_path / "out").exists()
@@ -158,13 +158,13 @@ def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(tmp_path, data, monk
 
 def test_batches_cover_every_row_once_and_never_end_with_a_single_one():
     for n in range(2, 40):
-        parts = list(training.batches(torch.randperm(n), 8))
+        parts = list(epoch.batches(torch.randperm(n), 8))
         assert sorted(torch.cat(parts).tolist()) == list(range(n))
         assert min(map(len, parts)) > 1
 
 
 def test_epoch_seeds_differ():
-    seeds = {training.epoch_seed(s, e) for s in range(5) for e in range(50)}
+    seeds = {epoch.epoch_seed(s, e) for s in range(5) for e in range(50)}
     assert len(seeds) == 250
     assert all(0 <= s < 2**63 for s in seeds)
 
@@ -188,14 +188,31 @@ def aligned():
     return AlignedFaces("tiny", ("a", "b", "c"), faces, manifest, np.zeros((n, 5, 2), np.float32))
 
 
+SMALL_LABELS = pd.DataFrame(
+    {"id": ["i7", "i1", "i2", "i4", "i6"], "label": [2, 0, 2, -1, 1], "clean": [1, 1, 2, 1, 0]}
+)
+
+
+@pytest.fixture
+def aligned_file(tmp_path):
+    """The tiny data in the file of a store, and its given labels."""
+    data = make_data()
+    splits = {"train": data.train, "valid": data.valid, "test": data.test}
+    np.save(tmp_path / "faces.npy", np.concatenate([s.faces.numpy() for s in splits.values()]))
+    manifest = pd.concat(
+        pd.DataFrame({"id": s.ids, "split": name, "label": s.labels.numpy()}) for name, s in splits.items()
+    ).reset_index(drop=True)
+    labels = pd.DataFrame({"id": data.train.ids, "label": data.train.labels.numpy(), "clean": data.clean})
+    faces = np.load(tmp_path / "faces.npy", mmap_mode="r")
+    return AlignedFaces("tiny", data.classes, faces, manifest, np.zeros((len(faces), 5, 2))), labels
+
+
 def test_select_joins_labels_by_id_and_leaves_test_alone(aligned):
-    labels = pd.DataFrame({"id": ["i7", "i1", "i2", "i4", "i6"], "label": [2, 0, 2, -1, 1]})
-    labels["clean"] = [1, 1, 2, 1, 0]
-    data = select(aligned, labels)
+    data = select(aligned, SMALL_LABELS)
     assert data.train.ids == ["i1", "i2", "i6", "i7"]  # i4 has no label
     assert data.train.labels.tolist() == [0, 2, 1, 2]
     assert data.clean.tolist() == [1, 2, 0, 1]
-    assert data.train.faces[:, 0, 0, 0].tolist() == [1, 2, 6, 7]
+    assert data.train.faces[:][:, 0, 0, 0].tolist() == [1, 2, 6, 7]
     assert data.test.ids == ["i0", "i5"]
     assert data.test.labels.tolist() == [0, 2]
     assert data.valid.ids == ["i3"]
@@ -209,11 +226,11 @@ def test_select_refuses_labels_of_another_data_set(aligned):
 
 def test_a_balanced_order_draws_the_classes_equally_often():
     labels = torch.tensor([0] * 900 + [1] * 90 + [2] * 10)
-    order = training.draw_order(labels, True, torch.Generator().manual_seed(0))
+    order = epoch.draw_order(labels, True, torch.Generator().manual_seed(0))
     counts = torch.bincount(labels[order])
     assert len(order) == 1000
     assert ((counts - 333).abs() < 60).all()  # 4 standard deviations
-    plain = training.draw_order(labels, False, torch.Generator().manual_seed(0))
+    plain = epoch.draw_order(labels, False, torch.Generator().manual_seed(0))
     assert plain.sort().values.tolist() == list(range(1000))
 
 
@@ -224,3 +241,34 @@ def test_forward_passes_count_the_mining_too(tmp_path, data):
     # two networks over the training samples; then also over all of them in the mining, and the strong views
     expected = [2.0] + [4 + 2 * share for share in noisy[1:]]
     assert history["forward_passes"].tolist() == pytest.approx(expected)
+
+
+def test_faces_that_do_not_fit_are_streamed_to_the_same_bytes(tmp_path, monkeypatch, aligned_file):
+    """Resident and streamed from the memory map: every file of the results is the same."""
+    aligned, labels = aligned_file
+    resident = run(make_config(), select(aligned, labels), tmp_path / "resident")
+    streamed = []
+    real = StreamedFaces.batches
+    monkeypatch.setattr(StreamedFaces, "batches", lambda *a: streamed.append(1) or real(*a))
+    monkeypatch.setenv("ASM_MEMORY_GB", "0.00001")
+    assert run(make_config(), select(aligned, labels), tmp_path / "streamed") == resident
+    assert streamed
+
+
+def test_half_of_the_free_memory_is_for_faces_unless_told(monkeypatch):
+    monkeypatch.delenv("ASM_MEMORY_GB", raising=False)
+    assert 0 < memory_for_faces(CPU) < 10**13
+    monkeypatch.setenv("ASM_MEMORY_GB", "1.5")
+    assert memory_for_faces(CPU) == 1_500_000_000
+    monkeypatch.setenv("ASM_MEMORY_GB", "a lot")
+    with pytest.raises(InputError, match="ASM_MEMORY_GB: expected a number of gigabytes, found 'a lot'"):
+        memory_for_faces(CPU)
+
+
+def test_streamed_batches_come_in_order_however_many_are_read_ahead(aligned):
+    faces = select(aligned, SMALL_LABELS).train.faces
+    parts = [torch.tensor(rows) for rows in ([0, 3], [1], [2, 2, 0], [3], [0], [1], [2], [3, 1])]
+    found = [batch[:, 0, 0, 0].tolist() for batch in faces.batches(iter(parts))]
+    assert found == [[(1, 2, 6, 7)[row] for row in part.tolist()] for part in parts]
+    assert faces.shape == (4, 32, 32, 1)
+    assert faces[1:3][:, 0, 0, 0].tolist() == [2, 6]

@@ -65,4 +65,6 @@ def make_method(name: str, data: Data | None = None, **sections) -> Method:
 def make_batch(samples: Samples, rows: list[int], epoch: int = 3) -> Batch:
     """The batch that the loop would make of these rows."""
     index = torch.tensor(rows)
-    return Batch(index, samples.faces[index], samples.labels[index], epoch, torch.Generator().manual_seed(0))
+    return Batch(
+        index, index, samples.faces[index], samples.labels[index], epoch, torch.Generator().manual_seed(0)
+    )

@@ -5,6 +5,10 @@ noisy samples; each subset has its own loss. The equations are in mining.py (1-6
 choices where the paper is silent in params.yaml.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +16,9 @@ from asm import losses, mining
 from asm.augment import strong_view
 from asm.data import Samples
 from asm.methods.base import Batch, Method
-from asm.params import CellConfig
+
+if TYPE_CHECKING:
+    from asm.params import CellConfig
 
 
 class ASM(Method):
@@ -24,20 +30,19 @@ class ASM(Method):
         super().__init__(config, networks, num_classes, samples)
         self.register_buffer("clean_threshold", torch.full((num_classes,), config.thresholds.init_clean))
         self.register_buffer("noisy_threshold", torch.full((num_classes,), config.thresholds.init_noisy))
-        self.subset: Tensor | None = None  # int8 [N]; None during warm-up
+        self.subset: Tensor | None = None  # int8 [N] on the CPU; None during warm-up
 
     def start_epoch(self, epoch: int) -> dict[str, float]:
         """Eq. 1-6 over the whole training set, from the first epoch after warm-up on."""
         if epoch <= self.config.training.warmup_epochs:
             return {}
         labels = self.samples.labels
-        probs = self.predict_all(self.samples.faces)
+        mean = mining.mean_probabilities(*self.predict_all(self.samples.faces))
         if self.config.thresholds.adaptive:
-            mean = mining.mean_probabilities(*probs)
             self.clean_threshold = mining.clean_thresholds(mean, labels, self.clean_threshold)
             self.noisy_threshold = mining.noisy_thresholds(self.clean_threshold)
-        self.subset = self.mine(probs, labels)
-        shares = torch.bincount(self.subset.long(), minlength=3) / len(labels)
+        self.subset = self.split(mean, labels).cpu()
+        shares = torch.bincount(self.subset, minlength=3) / len(labels)
         return {
             **{f"subset_{name}": share for name, share in zip(mining.SUBSETS, shares.tolist(), strict=True)},
             **{f"threshold_clean_{k}": t for k, t in enumerate(self.clean_threshold.tolist())},
@@ -47,7 +52,10 @@ class ASM(Method):
 
     def mine(self, probs: Tensor, labels: Tensor) -> Tensor:
         """Eq. 3-6 with the current thresholds: int8 codes [N] from both networks' probabilities [2, N, K]."""
-        mean = mining.mean_probabilities(*probs)
+        return self.split(mining.mean_probabilities(*probs), labels)
+
+    def split(self, mean: Tensor, labels: Tensor) -> Tensor:
+        """The same from their mean [N, K]."""
         confidence = mining.confidence(mean, labels, self.config.thresholds.confidence)
         return mining.partition(confidence, labels, self.clean_threshold, self.noisy_threshold)
 
@@ -58,8 +66,11 @@ class ASM(Method):
             z1, z2 = self.logits(weak)
             return {"total": losses.supervised(z1.float(), z2.float(), y)}
 
-        subset = self.subset[batch.index]
-        clean, ambiguous, noisy = (subset == code for code in (mining.CLEAN, mining.AMBIGUOUS, mining.NOISY))
+        subset = self.subset[batch.rows]
+        clean, ambiguous, noisy = (
+            (subset == code).nonzero().squeeze(1).to(y.device, non_blocking=True)
+            for code in (mining.CLEAN, mining.AMBIGUOUS, mining.NOISY)
+        )
         needs_strong = "consistency" not in options.replace_with_ce and not options.drop_noisy
         n = len(y)
         # one forward per network: the weak batch and the noisy samples' strong views together

@@ -1,15 +1,19 @@
 """What every method is: networks, an optional step before each epoch, losses, and a prediction."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
-from asm import augment
-from asm.data import Samples
-from asm.params import CellConfig
+from asm import augment, distributed
+from asm.data import Faces, Samples, fetch
+
+if TYPE_CHECKING:
+    from asm.params import CellConfig
 
 EVALUATION_BATCH = 256
 
@@ -19,6 +23,7 @@ class Batch:
     """One training step's samples, on the device. A method draws its own views from the faces."""
 
     index: Tensor  # [B] rows of the training set
+    rows: Tensor  # [B] the same on the CPU: what is chosen by them there makes no GPU wait
     faces: Tensor  # uint8 [B, S, S, C]
     labels: Tensor  # [B] given labels
     epoch: int  # counted from 1
@@ -33,6 +38,7 @@ class Method(nn.Module):
     """
 
     num_networks: ClassVar[int] = 1
+    trains_in_phases: ClassVar[bool] = False  # there are steps in which some parameters have no part
 
     def __init__(
         self, config: CellConfig, networks: list[nn.Module], num_classes: int, samples: Samples
@@ -52,6 +58,10 @@ class Method(nn.Module):
         """Scalars by name; the loop minimises `total` and logs the others."""
         raise TypeError(f"{type(self).__name__} defines no losses")
 
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """`losses`, as a module's call."""
+        return self.losses(batch)
+
     def logits(self, images: Tensor) -> list[Tensor]:
         """Logits [B, K] of each network."""
         return [network(images) for network in self.networks]
@@ -62,11 +72,12 @@ class Method(nn.Module):
 
     def predict_all(
         self,
-        faces: Tensor,
+        faces: Faces,
         view: Callable[[Tensor], Tensor] = augment.evaluation_view,
         forward: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """`predict` (or another `forward`) over many faces in evaluation mode, in batches.
+        """`predict` (or another `forward`) over many faces in evaluation mode, in batches; several processes
+        share the batches, and all get the whole.
 
         Args:
             faces: uint8 [N, S, S, C].
@@ -78,9 +89,11 @@ class Method(nn.Module):
         """
         self.eval()
         forward = forward or self.predict
+        parts = torch.arange(len(faces)).split(EVALUATION_BATCH)
+        mine = distributed.share(parts) or parts[:1]
         with torch.inference_mode(), self.autocast():
-            parts = [forward(view(part)) for part in faces.split(EVALUATION_BATCH)]
-        return torch.cat(parts, dim=1).clone()
+            done = [forward(view(part)) for part in fetch(faces, mine)]
+        return distributed.gather(done, parts)
 
     def weak(self, batch: Batch) -> Tensor:
         """A weak view of the batch, [B, 3, S, S]."""
@@ -89,4 +102,4 @@ class Method(nn.Module):
     def autocast(self) -> torch.autocast:
         """The precision of forward passes and losses."""
         enabled = self.config.training.precision == "bf16"
-        return torch.autocast(self.samples.faces.device.type, dtype=torch.bfloat16, enabled=enabled)
+        return torch.autocast(self.samples.labels.device.type, dtype=torch.bfloat16, enabled=enabled)

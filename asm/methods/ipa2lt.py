@@ -37,6 +37,8 @@ UNLABELLED = -1
 
 
 class IPA2LT(Method):
+    trains_in_phases = True
+
     def __init__(
         self, config: CellConfig, networks: list[nn.Module], num_classes: int, samples: Samples
     ) -> None:

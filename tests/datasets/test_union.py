@@ -134,4 +134,4 @@ def test_the_origin_outlives_alignment_and_reaches_the_samples(tmp_path, parts):
     selected = select(aligned, labels)
     assert selected.train.origin.tolist() == [0, 0, 0, 1, 1]
     assert selected.test.origin.tolist() == [1, 1]
-    np.testing.assert_array_equal(selected.train.faces[:, 0, 0, 0], [10, 20, 30, 110, 120])
+    np.testing.assert_array_equal(selected.train.faces[:][:, 0, 0, 0], [10, 20, 30, 110, 120])

@@ -46,7 +46,7 @@ def make_asm(labels: tuple[int, ...] = (0,), **sections) -> ASM:
 
 def make_batch(epoch: int = 3, n: int = 6) -> Batch:
     rows = torch.arange(n)
-    return Batch(rows, rows.view(n, 1, 1, 1).byte(), rows % 3, epoch, torch.Generator())
+    return Batch(rows, rows, rows.view(n, 1, 1, 1).byte(), rows % 3, epoch, torch.Generator())
 
 
 CODES = torch.tensor([CLEAN, CLEAN, AMBIGUOUS, AMBIGUOUS, AMBIGUOUS, NOISY], dtype=torch.int8)

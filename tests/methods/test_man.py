@@ -190,7 +190,7 @@ def passes(image_size: int, codes: list[int], **options) -> list[int]:
     data = make_data()
     faces = data.train.faces[:8].repeat(1, 2, 2, 1)[:, :image_size, :image_size]
     batch = make_batch(data.train, ROWS)
-    batch = type(batch)(batch.index, faces, batch.labels, batch.epoch, batch.generator)
+    batch = type(batch)(batch.index, batch.rows, faces, batch.labels, batch.epoch, batch.generator)
     method.subset = torch.tensor(codes, dtype=torch.int8)
     seen = []
     for network in method.networks:

@@ -1,0 +1,86 @@
+"""All benchmarks on this machine's processor: `make bench`, or some: python benchmarks/cpu.py mining dvc."""
+
+import argparse
+import os
+
+import torch
+from alignment import alignment
+from augmentation import augmentation
+from common import write
+from memory import memory, streaming
+from mining_speed import mining_speed
+from pipeline import overhead
+from training import against_usual_way, scaling, step_ceiling
+
+CPU = torch.device("cpu")
+CORES = os.cpu_count() or 1
+# The demo's cells, and the paper's network; the latter with all cores, since nobody trains it on one.
+SMALL = {"image_size": 48, "width": 16, "batch_size": 32, "precision": "fp32"}
+PAPER = {"image_size": 224, "width": 64, "batch_size": 32, "precision": "fp32"}
+
+
+def step() -> None:
+    torch.set_num_threads(1)
+    write("cpu", "step_ceiling_48", CPU, **step_ceiling(CPU, count=1400, repeats=5, **SMALL))
+    torch.set_num_threads(CORES)
+    write("cpu", "step_ceiling_224", CPU, **step_ceiling(CPU, count=96, repeats=3, **PAPER))
+
+
+def usual() -> None:
+    torch.set_num_threads(CORES)
+    write("cpu", "usual_way_224", CPU, **against_usual_way(CPU, count=96, repeats=3, **PAPER))
+    torch.set_num_threads(1)
+    write("cpu", "usual_way_48", CPU, **against_usual_way(CPU, count=1400, repeats=3, **SMALL))
+
+
+def mining() -> None:
+    torch.set_num_threads(1)
+    write("cpu", "mining", CPU, **mining_speed(CPU, [10_000, 100_000, 1_000_000]))
+
+
+def augment() -> None:
+    torch.set_num_threads(1)
+    for size in (48, 224):
+        write("cpu", f"augmentation_{size}", CPU, **augmentation(CPU, count=32, image_size=size, repeats=15))
+
+
+def align() -> None:
+    torch.set_num_threads(1)
+    write("cpu", "alignment", CPU, **alignment(count=96, image_size=224, repeats=3))
+
+
+def memories() -> None:
+    torch.set_num_threads(1)
+    options = {"image_size": 112, "width": 4, "batch_size": 32, "precision": "fp32"}
+    write("cpu", "memory", CPU, **memory(CPU, counts=[1_000, 4_000, 16_000], **options))
+    write("cpu", "streaming", CPU, **streaming(CPU, count=4_000, repeats=5, **SMALL))
+
+
+def dvc() -> None:
+    write("cpu", "dvc", CPU, by_cells=[overhead(cells) for cells in (25, 100, 300)])
+
+
+def work() -> None:
+    torch.set_num_threads(1)
+    counts, sizes = [1_000, 4_000, 16_000, 64_000], [48, 64, 96, 128, 192, 224]
+    options = {key: SMALL[key] for key in ("width", "batch_size", "precision")}
+    write("cpu", "scaling", CPU, **scaling(CPU, counts, 48, sizes, 512, **options))
+
+
+BENCHMARKS = {
+    "step": step,
+    "usual": usual,
+    "mining": mining,
+    "augmentation": augment,
+    "alignment": align,
+    "memory": memories,
+    "dvc": dvc,
+    "scaling": work,
+}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help=f"of {', '.join(BENCHMARKS)}")
+    torch.manual_seed(0)
+    for name in parser.parse_args().names or BENCHMARKS:
+        BENCHMARKS[name]()
