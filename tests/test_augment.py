@@ -133,7 +133,9 @@ def test_geometric_operations_move_pixels_as_named():
 def test_without_operations_the_strong_view_is_a_crop_of_the_reflected_image():
     """Every pixel comes from at most one pixel away (4 of 224 is 1 of 56), over the border by reflection."""
     size, at = 56, torch.arange(56)
-    faces = torch.stack([at[:, None] * 4 + 0 * at, at + 0 * at[:, None], 0 * at + 7 * at[:, None] % 256], dim=2)
+    faces = torch.stack(
+        [at[:, None] * 4 + 0 * at, at + 0 * at[:, None], 0 * at + 7 * at[:, None] % 256], dim=2
+    )
     faces = faces.to(torch.uint8).expand(64, -1, -1, -1)
     x = augment.strong_view(faces, StrongAugment(operations=0, cutout=0.0), generator())
     std, mean = (torch.tensor(v).view(3, 1, 1) for v in (augment.STD, augment.MEAN))
