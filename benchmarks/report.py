@@ -185,15 +185,21 @@ def _details(found: Result) -> list[str]:
         lines += ["What the time of an epoch goes to (torch.profiler, self time):", ""]
         for name, r in ceilings.items():
             parts = ", ".join(f"{key} {share:.1%}" for key, share in r["not_in_the_networks"].items())
-            lines.append(f"- {name.removeprefix('step_ceiling_')} px: {parts}")
+            speed = f"{r['gflops_networks_alone']} of a matrix product's {r['gflops_matmul']} GFLOP/s"
+            lines.append(f"- {name.removeprefix('step_ceiling_')} px (the networks reach {speed}): {parts}")
         lines.append("")
     speeds = {n: r for n, r in found.items() if n.startswith("usual_way")}
     if speeds:
-        lines += ["| samples per second of an epoch | the usual way | ours |", "|---|---|---|"]
+        lines += [
+            "| samples per second of an epoch | the usual way | ours | ratio | ratio if the convolutions were as "
+            "fast as one large matrix product and all else took no time |",
+            "|---|---|---|---|---|",
+        ]
         for r in speeds.values():
             what = f"{r['image_size']} px, width {r['width']}, batch {r['batch_size']}, {r['precision']}"
             usual, ours = r["samples_per_second_usual"], r["samples_per_second"]
-            lines.append(f"| {what} | {usual} | {ours} |")
+            best = r["largest_possible_ratio"]
+            lines.append(f"| {what} | {usual} | {ours} | {r['ratio']:.2f}× | {best:.2f}× |")
         lines.append("")
     if "scaling" in found:
         r = found["scaling"]

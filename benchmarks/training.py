@@ -3,6 +3,7 @@ it, and against the amount of data. Used by cpu.py and gpu.py."""
 
 import io
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from common import (
     slope,
 )
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from asm.data import Samples
 from asm.epoch import run_epoch
@@ -63,6 +65,7 @@ def step_ceiling(
             (z1.sum() + z2.sum()).backward()
 
     alone, whole = paired(networks_alone, lambda: epoch(method, optimizer, samples), repeats, device)
+    work = arithmetic(networks_alone)
     return {
         "image_size": image_size,
         "width": width,
@@ -73,6 +76,8 @@ def step_ceiling(
         "seconds_epoch": round(min(whole), 3),
         "samples_per_second": round(count / min(whole), 1),
         **ratio(alone, whole),
+        "gflops_networks_alone": round(work / min(alone) / 1e9, 1),
+        "gflops_matmul": round(matmul_speed(device, precision) / 1e9, 1),
         "not_in_the_networks": outside_networks(method, optimizer, samples),
     }
 
@@ -81,6 +86,21 @@ def epoch(method: torch.nn.Module, optimizer: torch.optim.Optimizer, samples: Sa
     """Mining and one pass of training."""
     method.start_epoch(AFTER_WARMUP)
     run_epoch(method, optimizer, samples, AFTER_WARMUP)
+
+
+def arithmetic(function: Callable[[], object]) -> int:
+    """Floating-point operations of the convolutions and matrix products in a call."""
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+def matmul_speed(device: torch.device, precision: str) -> float:
+    """Operations per second of one large matrix product: what the networks could reach at best."""
+    side = 8192 if device.type == "cuda" else 1536
+    a = torch.randn(side, side, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+    times = [seconds_of(lambda: a @ a, device) for _ in range(10)]
+    return 2 * side**3 / min(times)
 
 
 def outside_networks(
@@ -147,6 +167,7 @@ def against_usual_way(
             )
 
         theirs, ours = paired(usual, lambda: epoch(method, optimizer, samples), repeats, device)
+        at_best = arithmetic(lambda: epoch(method, optimizer, samples)) / matmul_speed(device, precision)
     return {
         "image_size": image_size,
         "width": width,
@@ -156,6 +177,8 @@ def against_usual_way(
         "samples_per_second_usual": round(count / min(theirs), 2),
         "samples_per_second": round(count / min(ours), 2),
         **ratio(theirs, ours),
+        # were our convolutions as fast as one large matrix product, and all else free
+        "largest_possible_ratio": round(min(theirs) / at_best, 2),
     }
 
 
