@@ -44,7 +44,7 @@ weights:
 	@$(call stages,init,1)
 
 test: .venv/installed
-	python -m pytest --cov --cov-report=term
+	python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term
 
 lint: .venv/installed
 	ruff check .

@@ -23,12 +23,12 @@ def step() -> None:
     torch.set_num_threads(1)
     write("cpu", "step_ceiling_48", CPU, **step_ceiling(CPU, count=1400, repeats=5, **SMALL))
     torch.set_num_threads(CORES)
-    write("cpu", "step_ceiling_224", CPU, **step_ceiling(CPU, count=96, repeats=3, **PAPER))
+    write("cpu", "step_ceiling_224", CPU, **step_ceiling(CPU, count=64, repeats=3, **PAPER))
 
 
 def usual() -> None:
     torch.set_num_threads(CORES)
-    write("cpu", "usual_way_224", CPU, **against_usual_way(CPU, count=96, repeats=3, **PAPER))
+    write("cpu", "usual_way_224", CPU, **against_usual_way(CPU, count=64, repeats=3, **PAPER))
     torch.set_num_threads(1)
     write("cpu", "usual_way_48", CPU, **against_usual_way(CPU, count=1400, repeats=3, **SMALL))
 
@@ -51,9 +51,9 @@ def align() -> None:
 
 def memories() -> None:
     torch.set_num_threads(1)
-    options = {"image_size": 112, "width": 4, "batch_size": 32, "precision": "fp32"}
-    write("cpu", "memory", CPU, **memory(CPU, counts=[1_000, 4_000, 16_000], **options))
-    write("cpu", "streaming", CPU, **streaming(CPU, count=4_000, repeats=5, **SMALL))
+    options = {"image_size": 48, "width": 4, "batch_size": 32, "precision": "fp32"}
+    write("cpu", "memory", CPU, **memory(CPU, counts=[4_000, 16_000, 64_000], **options))
+    write("cpu", "streaming", CPU, **streaming(CPU, count=4_000, repeats=3, **SMALL))
 
 
 def dvc() -> None:

@@ -32,7 +32,7 @@ def gaps(
     busy = [
         (event.time_range.start, event.time_range.end)
         for event in profile.events()
-        if event.device_type == torch.autograd.DeviceType.CUDA
+        if event.device_type == torch.autograd.DeviceType.CUDA and not event.is_user_annotation
     ]
     steps = -(-len(samples.ids) // batch_size)
     span = max(end for _, end in busy) - min(start for start, _ in busy)

@@ -25,7 +25,10 @@ if __name__ == "__main__":
     parser.add_argument("--checkpoints", type=Path, required=True)
     parser.add_argument("--timing", type=Path, required=True)
     args = parser.parse_args()
-    if "RANK" not in os.environ and (processes := os.environ.get("ASM_PROCESSES", "1")) != "1":
+    processes = os.environ.get("ASM_PROCESSES", "1")
+    if not processes.isdigit() or int(processes) == 0:
+        sys.exit(f"error: ASM_PROCESSES: expected a number from 1, found '{processes}'")
+    if processes != "1" and "RANK" not in os.environ:
         sys.exit(torchrun(["--standalone", f"--nproc-per-node={processes}", *sys.argv]))
     with reported():
         config = load_cell(args.config)

@@ -26,7 +26,7 @@ TRAIN, OTHER = 40, 6  # samples: the latter of validation and of test each
 FACES = {"images": 40, "unreadable": 0, "fallback": 4, "fallback_share": 0.1}
 
 
-def command(stage: str, processes: int = 1, **options) -> subprocess.CompletedProcess:
+def command(stage: str, processes: int | str = 1, **options) -> subprocess.CompletedProcess:
     """Run a stage's script as DVC does, from another folder so that nothing depends on where it stands."""
     words = [w for key, value in options.items() for w in (f"--{key}", str(value))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -307,6 +307,12 @@ def test_from_labels_to_scores_and_embedding(cell, tmp_path, monkeypatch):
     assert found["train_xy"].shape == (TRAIN, 2)
     assert (found["train_label"] != found["train_true"]).mean() == 0.25
     assert (found["train_subset"] == 2).mean() == pytest.approx(history["subset_noisy"].iloc[-1])
+
+
+def test_train_refuses_a_number_of_processes_that_is_none(cell):
+    done = command("train", processes="two", **cell)
+    assert done.returncode == 1
+    assert done.stderr == "error: ASM_PROCESSES: expected a number from 1, found 'two'\n"
 
 
 def test_two_processes_go_on_where_one_stopped(cell, monkeypatch):
