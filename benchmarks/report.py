@@ -168,6 +168,12 @@ def page(results: dict[str, Result]) -> str:
             if value is not None:
                 lines.append(f"| {name} | {gpu_goal if gpu else cpu_goal} | {value} |")
         lines += ["", *_details(found)]
+    if set(results) <= {"cpu"}:
+        lines += [
+            "## GPU",
+            "",
+            "Not measured yet: `python benchmarks/gpu.py`, then `python benchmarks/report.py`.",
+        ]
     return "\n".join(lines).rstrip() + "\n"
 
 
