@@ -58,10 +58,15 @@ def subset_quality(codes: np.ndarray, truth: np.ndarray, subset: str) -> dict[st
     }
 
 
+def entropy(probs: np.ndarray) -> np.ndarray:
+    """Shannon entropy in nats of each row of shares [N, K] -> [N]."""
+    return -(probs * np.log(np.clip(probs, 1e-12, 1))).sum(1)
+
+
 def vote_entropy(votes: np.ndarray) -> np.ndarray:
     """Shannon entropy in nats of each row of vote counts [N, V] -> [N]; 0 for a row without votes."""
     share = votes / np.maximum(votes.sum(1, keepdims=True), 1)
-    return _entropy(share)
+    return entropy(share)
 
 
 def mining_scores(run: Path, manifest: pd.DataFrame, confidence: str = "label") -> dict[str, Any] | None:
@@ -81,7 +86,7 @@ def mining_scores(run: Path, manifest: pd.DataFrame, confidence: str = "label") 
     stored = read_arrays(run / "mining.npz")
     if len(stored["epochs"]) == 0:
         return None
-    truth = _rows(manifest, stored["train_ids"], run / "mining.npz")
+    truth = rows_of(manifest, stored["train_ids"], run / "mining.npz")
     given, probs, subsets = stored["given_labels"], stored["probabilities"], stored["subsets"]
     flipped = given != stored["clean_labels"]
     confident = probs.max(1) if confidence == "max" else probs[np.arange(len(given)), given]
@@ -114,7 +119,7 @@ def _ambiguity(subsets: np.ndarray, probs: np.ndarray, truth: pd.DataFrame) -> d
     found = _by_epoch(subsets, known, "ambiguous")
     return {
         **{key: found[key][-1] for key in ("precision", "recall", "f1")},
-        "auroc": _auroc(known, _entropy(probs)),
+        "auroc": _auroc(known, entropy(probs)),
         "by_epoch": found,
     }
 
@@ -130,7 +135,7 @@ def _vote_correlation(probs: np.ndarray, truth: pd.DataFrame) -> float | None:
     if not columns:
         return None
     # rounded: the same counts in other columns are a tie, whatever order the floats were added in
-    ours, theirs = _entropy(probs), vote_entropy(truth[columns].to_numpy(float)).round(9)
+    ours, theirs = entropy(probs), vote_entropy(truth[columns].to_numpy(float)).round(9)
     if np.ptp(ours) == 0 or np.ptp(theirs) == 0:
         return None
     return float(spearmanr(ours, theirs).statistic)
@@ -151,7 +156,7 @@ def evaluate(run: Path, manifest: pd.DataFrame, noise: dict[str, Any]) -> dict[s
     history = pd.read_csv(_existing(run / "history.csv"))
     stored = read_arrays(run / "predictions.npz")
     classes, config = info["classes"], info["config"]
-    rows = _rows(manifest, stored["test_ids"], run / "predictions.npz")
+    rows = rows_of(manifest, stored["test_ids"], run / "predictions.npz")
     truth, per_epoch = stored["test_labels"], stored["test_probabilities"]  # [E, networks, N, K]
     final = per_epoch[-1].mean(0)
     predicted = final.argmax(1)
@@ -234,10 +239,6 @@ def _curves(history: pd.DataFrame, classes: list[str]) -> dict[str, Any]:
     return curves
 
 
-def _entropy(probs: np.ndarray) -> np.ndarray:
-    return -(probs * np.log(np.clip(probs, 1e-12, 1))).sum(1)
-
-
 def _auroc(positive: np.ndarray, score: np.ndarray) -> float | None:
     """None where one of the two groups is empty."""
     if positive.all() or not positive.any():
@@ -250,7 +251,7 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _rows(manifest: pd.DataFrame, ids: np.ndarray, path: Path) -> pd.DataFrame:
+def rows_of(manifest: pd.DataFrame, ids: np.ndarray, path: Path) -> pd.DataFrame:
     """The manifest's rows of a run's samples, in the run's order."""
     table = manifest.set_index("id")
     strangers = [str(i) for i in ids if i not in table.index]

@@ -1,4 +1,4 @@
-"""Write paper.yaml, synthetic.yaml, ferplus.yaml and ferplus_gpu.yaml: every cell, from the axes of the tables.
+"""Write the profiles that are not demo.yaml or smoke.yaml: every cell, from the axes of the tables.
 
 Run `python profiles/generate.py` after a change here; a test keeps them in step.
 """
@@ -42,7 +42,7 @@ datasets:
 """
 FERPLUS_HEAD = """\
 # FER+, real faces with ten votes each, at a size that two CPU cores train in two hours. Eight classes with
-# symmetric noise; and seven with *real* noise: FER2013's own labels in training, the majority of the votes at test.
+# symmetric noise; and seven with *real* noise: FER2013's own labels in training, the votes' majority at test.
 # The rate falls to 5 % of its start over the 7 epochs, as the paper's does over its first 30 (lr_decay 0.9).
 # Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
 profile: ferplus
@@ -50,8 +50,8 @@ training: {image_size: 48, width: 16, epochs: 7, warmup_epochs: 2, batch_size: 6
 render: {} # nothing to draw: the images are real
 """
 FERPLUS_GPU_HEAD = """\
-# FER+ with the paper's network and image size on one GPU: ferplus.yaml's cells, two seeds of each. 30 of the paper's
-# 100 epochs: the rate has fallen to 5 % of its start by then.
+# FER+ with the paper's network and image size on one GPU: ferplus.yaml's cells and more, two seeds of each.
+# 30 of the paper's 100 epochs: the rate has fallen to 5 % of its start by then.
 # Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
 profile: ferplus_gpu
 training: {image_size: 224, width: 64, epochs: 30, warmup_epochs: 10, batch_size: 128, precision: bf16}
@@ -230,7 +230,9 @@ def _ferplus(cells: Cells, more: str = "") -> str:
     for key, classes in (("ferplus", 8), ("ferplus7", 7)):
         datasets += f"  {key}:\n    source: ferplus\n    root: data/raw/ferplus\n"
         datasets += f"    options: {{num_classes: {classes}, rule: majority}}\n"
-        datasets += "    align: {pad: 0.25, upscale: 2.0} # MTCNN finds more faces in tight crops with a border\n"
+        datasets += (
+            "    align: {pad: 0.25, upscale: 2.0} # MTCNN finds more faces in tight crops with a border\n"
+        )
         datasets += f"    {more}\n" if more else ""
     return f"""\
 datasets:

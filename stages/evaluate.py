@@ -8,6 +8,7 @@ import pandas as pd
 
 from asm.errors import reported
 from asm.evaluation import evaluate
+from asm.label_quality import assess
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -19,12 +20,10 @@ if __name__ == "__main__":
     parser.add_argument("--details", type=Path, required=True)
     args = parser.parse_args()
     with reported():
-        details = evaluate(
-            args.run,
-            # names such as "007" or "NA" are names
-            pd.read_csv(args.faces / "manifest.csv", dtype={"id": str}, keep_default_na=False),
-            json.loads(args.noise.read_text(encoding="utf-8")),
-        )
+        # names such as "007" or "NA" are names
+        manifest = pd.read_csv(args.faces / "manifest.csv", dtype={"id": str}, keep_default_na=False)
+        details = evaluate(args.run, manifest, json.loads(args.noise.read_text(encoding="utf-8")))
+        details["label_quality"] = assess(args.run, manifest)
         init = json.loads((args.init / "summary.json").read_text(encoding="utf-8"))
         faces = json.loads((args.faces / "summary.json").read_text(encoding="utf-8"))
         details["faces"] = {key: faces[key] for key in ("images", "unreadable", "fallback", "fallback_share")}

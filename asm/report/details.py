@@ -1,6 +1,6 @@
 """One evaluated cell: the schema of reports/<profile>/details/<cell>.json, as far as the report reads it."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -89,6 +89,62 @@ class Mining(BaseModel):
         return _check_lengths(self, named)
 
 
+Measured = tuple[float | None, float | None, float | None]  # value, ends of its 95 % bootstrap interval
+
+
+class Hits(BaseModel):
+    """A set of training samples against the known ones."""
+
+    samples: int
+    precision: Share | None
+    recall: Share
+
+
+class Score(BaseModel):
+    """How well one score ranks the known samples; `spearman` with the entropy of the annotators' votes."""
+
+    auroc: Measured
+    spearman: Measured | None = None
+    average_precision: Share | None = None
+    at_asm_size: Hits | None = None
+
+
+class Held(BaseModel):
+    """What one subset holds; `counts` of its samples have each of `vote_entropy`."""
+
+    samples: int
+    ambiguous: Share | None
+    vote_entropy: list[float] = []
+    counts: list[int] = []
+
+
+class AmbiguousFaces(BaseModel):
+    """Scores against known ambiguity; `share` of the images are."""
+
+    truth: Literal["votes", "blends"]
+    share: Share
+    scores: dict[str, Score]
+    subset: Hits
+    by_subset: dict[str, Held]
+
+
+class WrongLabels(BaseModel):
+    """Scores against known wrong labels, a `share` of all; `cleanlab`: the issues that it lists by itself."""
+
+    samples: int
+    share: Share
+    scores: dict[str, Score]
+    subset: Hits
+    cleanlab: Hits
+
+
+class LabelQuality(BaseModel):
+    """asm.label_quality's assessment of one run."""
+
+    ambiguous: AmbiguousFaces | None = None
+    wrong: WrongLabels | None = None
+
+
 def _check_lengths(model: Any, named: dict[str, Series | None]) -> Any:
     for name, values in named.items():
         if values is not None and len(values) != len(model.epoch):
@@ -138,6 +194,7 @@ class Details(BaseModel):
     test: OnTest
     curves: Curves
     mining: Mining | None = None
+    label_quality: LabelQuality | None = None
 
     @model_validator(mode="after")
     def _square_confusion(self) -> "Details":

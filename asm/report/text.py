@@ -70,6 +70,13 @@ def lead(grid: Grid, group: Group) -> dict[str, str]:
     return named | {"Method": method_name(group.method)} | setting(grid, group.init, group.schedule)
 
 
+def place(grid: Grid, group: Group) -> str:
+    """Data set, noise and, where the grid has several, weights and schedule, in a sentence."""
+    noise = grid.noises[group.noise]
+    label = noise_name(noise) if noise.kind == "original" else f"{noise_name(noise)} noise"
+    return _listed([group.dataset, label, *setting(grid, group.init, group.schedule).values()])
+
+
 def by_place(grid: Grid) -> list[Group]:
     """All groups by data set and noise, each place's methods in the paper's order."""
     places = (list(grid.datasets), grid.ordered_noises, in_order(c.method for c in grid.cells))

@@ -1,0 +1,264 @@
+"""What tells ambiguous faces and wrong labels: ASM's mining and obvious rivals, on the same probabilities.
+
+All scores are computed from a finished run's mean probabilities on its training images, with the labels that
+it was given; where annotators' votes, blends or replaced labels are known, each is judged by them. A higher
+score always means more ambiguous, or more likely wrong.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from cleanlab.filter import find_label_issues
+from cleanlab.rank import get_label_quality_scores
+from sklearn.metrics import average_precision_score
+
+from asm import mining
+from asm.evaluation import entropy, read_arrays, read_info, rows_of, vote_entropy
+
+METHODS = ("baseline", "asm")  # the baseline: what the rule makes of a network trained without it
+INITIAL_THRESHOLD = (
+    0.8  # T_c of a class without a correct prediction (§3.2), for methods that have no thresholds
+)
+RESAMPLES = 1000
+VOTES_APART = 2  # the two expressions with most votes, at most so many votes apart: ambiguous
+
+
+class Thresholds:
+    """ASM's rule on one set of probabilities: `confidence`, `clean` and `noisy` (T_c and T_n of each sample's
+    class) and `subsets`, all [N].
+
+    Args:
+        probs: mean probabilities [N, K].
+        labels: given labels [N].
+        kind: reading of Eq. 3, "label" or "max".
+        previous: T_c [K] for classes without a correct prediction.
+        fixed: (T_c, T_n), both [K], where they are not adaptive.
+    """
+
+    def __init__(
+        self,
+        probs: np.ndarray,
+        labels: np.ndarray,
+        kind: str,
+        previous: np.ndarray,
+        fixed: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        p, y = torch.from_numpy(probs), torch.from_numpy(labels)
+        if fixed is None:
+            clean = mining.clean_thresholds(p, y, torch.from_numpy(previous).to(p.dtype))
+            noisy = mining.noisy_thresholds(clean)
+        else:
+            clean, noisy = (torch.from_numpy(t).to(p.dtype) for t in fixed)
+        confidence = mining.confidence(p, y, kind)
+        self.subsets = mining.partition(confidence, y, clean, noisy).numpy()
+        self.confidence, self.clean, self.noisy = confidence.numpy(), clean[y].numpy(), noisy[y].numpy()
+
+
+def rivals(probs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores [N] without thresholds, from mean probabilities [N, K] and given labels [N]. cleanlab's third
+    score, the self-confidence, ranks as the loss does and is left out."""
+    ordered = np.sort(probs, axis=1)
+
+    def quality(method: str) -> np.ndarray:
+        return get_label_quality_scores(labels, probs, method=method)
+
+    return {
+        "entropy": entropy(probs),
+        "margin": ordered[:, -2] - ordered[:, -1],
+        "loss": -np.log(np.maximum(probs[np.arange(len(labels)), labels], np.finfo(probs.dtype).tiny)),
+        "normalized_margin": 1 - quality("normalized_margin"),
+        "confidence_weighted_entropy": 1 - quality("confidence_weighted_entropy"),
+    }
+
+
+def ambiguity_scores(rule: Thresholds) -> dict[str, np.ndarray]:
+    """ASM's: its ambiguous subset (0 or 1), and the depth inside the band between T_n and T_c (Eq. 6;
+    negative outside)."""
+    middle, half = (rule.clean + rule.noisy) / 2, (rule.clean - rule.noisy) / 2
+    return {
+        "asm_subset": (rule.subsets == mining.AMBIGUOUS).astype(float),
+        "asm_depth": half - np.abs(rule.confidence - middle),
+    }
+
+
+def wrong_label_scores(rule: Thresholds) -> dict[str, np.ndarray]:
+    """ASM's: its noisy subset (0 or 1), and how far the confidence lies below T_n (Eq. 5; negative above)."""
+    return {
+        "asm_subset": (rule.subsets == mining.NOISY).astype(float),
+        "asm_depth": rule.noisy - rule.confidence,
+    }
+
+
+class Ranking:
+    """Samples grouped by equal score, so that weighted rank statistics take linear time. `score`: [N]."""
+
+    def __init__(self, score: np.ndarray) -> None:
+        values, self.group = np.unique(score, return_inverse=True)
+        self.groups = len(values)
+
+    def auroc(self, positive: np.ndarray, weights: np.ndarray) -> float:
+        """Of `positive` (bool [N]) by this score; a sample counts `weights` [N] times, a tie as a half."""
+        yes = np.bincount(self.group, weights * positive, self.groups)
+        no = np.bincount(self.group, weights * ~positive, self.groups)
+        below = np.cumsum(no) - no
+        return float((yes * (below + no / 2)).sum() / (yes.sum() * no.sum()))
+
+    def ranks(self, weights: np.ndarray) -> np.ndarray:
+        """Mid-ranks [N] where sample i occurs weights[i] times, centred."""
+        mass = np.bincount(self.group, weights, self.groups)
+        return (np.cumsum(mass) - (mass + mass.sum()) / 2)[self.group]
+
+
+def spearman(first: Ranking, second: Ranking, weights: np.ndarray) -> float:
+    """Rank correlation of two scores of the same samples, each counted `weights` [N] times."""
+    a, b = first.ranks(weights), second.ranks(weights)
+    # sums, as BLAS's threads would get in the way of what else trains on this machine
+    return float((weights * a * b).sum() / np.sqrt((weights * a * a).sum() * (weights * b * b).sum()))
+
+
+def assess(run: Path, manifest: pd.DataFrame) -> dict[str, Any] | None:
+    """ASM's rule and its rivals on one run's probabilities after the last epoch; None for other METHODS and
+    where nothing is known of the training images.
+
+    Args:
+        run: a run's folder.
+        manifest: the data set's rows (`id`, optional `ambiguous`, `votes_*`).
+
+    Returns:
+        `ambiguous` (None without votes or blends) and `wrong` (None without a replaced label), each with the
+        `share` of positive samples, and per score its `auroc` (and `spearman` with the entropy of the votes),
+        as [value, low, high] with a 95 % bootstrap interval over the samples; `by_subset` and `subset`: what
+        ASM's subsets hold.
+
+    Raises:
+        InputError: the run is incomplete or of other data.
+    """
+    config, stored = read_info(run)["config"], read_arrays(run / "mining.npz")
+    if config["method"] not in METHODS:
+        return None
+    rows = rows_of(manifest, stored["train_ids"], run / "mining.npz")
+    probs, labels = stored["probabilities"], stored["given_labels"]
+    rule = _rule(run, config, probs, labels)
+    others = rivals(probs, labels)
+    ambiguous = _ambiguous(rows, rule, ambiguity_scores(rule) | others)
+    wrong = _wrong(labels != stored["clean_labels"], rule, wrong_label_scores(rule) | others, probs, labels)
+    return {"ambiguous": ambiguous, "wrong": wrong} if ambiguous or wrong else None
+
+
+def _rule(run: Path, config: dict[str, Any], probs: np.ndarray, labels: np.ndarray) -> Thresholds:
+    classes, options = probs.shape[1], config.get("thresholds")
+    if options is None:
+        return Thresholds(probs, labels, "label", np.full(classes, INITIAL_THRESHOLD))
+    last = pd.read_csv(run / "history.csv").iloc[-1]
+    clean, noisy = (
+        np.array([last.get(f"threshold_{name}_{k}", options[f"init_{name}"]) for k in range(classes)])
+        for name in ("clean", "noisy")
+    )
+    fixed = None if options["adaptive"] else (clean, noisy)
+    return Thresholds(probs, labels, options["confidence"], clean, fixed)
+
+
+def _ambiguous(rows: pd.DataFrame, rule: Thresholds, scores: dict[str, np.ndarray]) -> dict[str, Any] | None:
+    columns = [c for c in rows if c.startswith("votes_")]
+    votes, spread = None, None
+    if columns:
+        votes = rows[columns].to_numpy(float)
+        # rounded: the same counts in other columns are a tie, whatever order the floats were added in
+        spread = vote_entropy(votes).round(9)
+        most = np.sort(votes, axis=1)
+        known = most[:, -1] - most[:, -2] <= VOTES_APART
+    elif "ambiguous" in rows:
+        known = rows["ambiguous"].to_numpy(dtype=bool)
+    else:
+        return None
+    if known.all() or not known.any():
+        return None
+    return {
+        "truth": "blends" if votes is None else "votes",
+        "share": float(known.mean()),
+        "scores": _judged(scores, known, spread),
+        "subset": _hits(rule.subsets == mining.AMBIGUOUS, known),
+        "by_subset": {
+            name: _distribution(rule.subsets == code, known, spread)
+            for code, name in enumerate(mining.SUBSETS)
+        },
+    }
+
+
+def _distribution(inside: np.ndarray, known: np.ndarray, spread: np.ndarray | None) -> dict[str, Any]:
+    """One subset: its size, its share of ambiguous samples, how often each entropy of the votes occurs."""
+    result: dict[str, Any] = {
+        "samples": int(inside.sum()),
+        "ambiguous": float(known[inside].mean()) if inside.any() else None,
+    }
+    if spread is not None:
+        values, counts = np.unique(spread[inside], return_counts=True)
+        result |= {"vote_entropy": values.tolist(), "counts": counts.tolist()}
+    return result
+
+
+def _wrong(
+    wrong: np.ndarray, rule: Thresholds, scores: dict[str, np.ndarray], probs: np.ndarray, labels: np.ndarray
+) -> dict[str, Any] | None:
+    if wrong.all() or not wrong.any():
+        return None
+    noisy = rule.subsets == mining.NOISY
+    judged = _judged(scores, wrong, None)
+    for name, score in scores.items():
+        judged[name]["average_precision"] = float(average_precision_score(wrong, score))
+        if name != "asm_subset":  # as many samples as ASM calls noisy, those that score highest
+            top = np.zeros(len(score), dtype=bool)
+            top[np.argsort(-score, kind="stable")[: noisy.sum()]] = True
+            judged[name]["at_asm_size"] = _hits(top, wrong)
+    return {
+        "samples": len(wrong),
+        "share": float(wrong.mean()),
+        "scores": judged,
+        "subset": _hits(noisy, wrong),
+        "cleanlab": _hits(find_label_issues(labels, probs, n_jobs=1), wrong),
+    }
+
+
+def _hits(called: np.ndarray, known: np.ndarray) -> dict[str, Any]:
+    """Size, precision (None if empty) and recall of a set of samples, bool [N], against the known ones."""
+    found = int((called & known).sum())
+    return {
+        "samples": int(called.sum()),
+        "precision": found / int(called.sum()) if called.any() else None,
+        "recall": found / int(known.sum()),
+    }
+
+
+def _judged(
+    scores: dict[str, np.ndarray], known: np.ndarray, spread: np.ndarray | None
+) -> dict[str, dict[str, Any]]:
+    """AUROC of `known` (and rank correlation with `spread`) by each score, with intervals of the same
+    resamples."""
+    rankings = {name: Ranking(score) for name, score in scores.items()}
+    target = None if spread is None else Ranking(spread)
+
+    def measure(weights: np.ndarray) -> list[float]:
+        values = [ranking.auroc(known, weights) for ranking in rankings.values()]
+        if target is not None:
+            values += [spearman(ranking, target, weights) for ranking in rankings.values()]
+        return values
+
+    rng, n = np.random.default_rng(0), len(known)
+    value = measure(np.ones(n))
+    with np.errstate(invalid="ignore"):  # a resample of a few samples may hold one kind only
+        drawn = [measure(np.bincount(rng.integers(n, size=n), minlength=n)) for _ in range(RESAMPLES)]
+    low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
+    triples = [[_finite(v) for v in triple] for triple in zip(value, low, high, strict=True)]
+    judged = {name: {"auroc": triples[i]} for i, name in enumerate(rankings)}
+    if target is not None:
+        for i, name in enumerate(rankings):
+            judged[name]["spearman"] = triples[len(rankings) + i]
+    return judged
+
+
+def _finite(value: float) -> float | None:
+    """None for the rank correlation of a score that is the same for all samples."""
+    return float(value) if np.isfinite(value) else None
