@@ -141,14 +141,16 @@ def assess(run: Path, manifest: pd.DataFrame) -> dict[str, Any] | None:
         return None
     rows = rows_of(manifest, stored["train_ids"], run / "mining.npz")
     probs, labels = stored["probabilities"], stored["given_labels"]
-    rule = _rule(run, config, probs, labels)
+    rule = rule_of(run, config, probs, labels)
     others = rivals(probs, labels)
     ambiguous = _ambiguous(rows, rule, ambiguity_scores(rule) | others)
     wrong = _wrong(labels != stored["clean_labels"], rule, wrong_label_scores(rule) | others, probs, labels)
     return {"ambiguous": ambiguous, "wrong": wrong} if ambiguous or wrong else None
 
 
-def _rule(run: Path, config: dict[str, Any], probs: np.ndarray, labels: np.ndarray) -> Thresholds:
+def rule_of(run: Path, config: dict[str, Any], probs: np.ndarray, labels: np.ndarray) -> Thresholds:
+    """ASM's rule on a run's probabilities after its last epoch, as the run is configured; by the defaults
+    for a method without thresholds."""
     classes, options = probs.shape[1], config.get("thresholds")
     if options is None:
         return Thresholds(probs, labels, "label", np.full(classes, INITIAL_THRESHOLD))

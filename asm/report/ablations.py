@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from asm.report import text
-from asm.report.cells import Grid, Group, paper
+from asm.report.cells import PRINTED, Grid, Group, paper
 from asm.report.layout import Table, frame_of
 
 REPLACED = "losses.replace_with_ce"
@@ -46,7 +46,9 @@ def table2(grid: Grid) -> Table:
     }
     label = f"{text.PAPER_COLUMNS['rafdb']}, no noise added"
     rows = []
-    sections = _sections(grid, _is_ablation_row)
+    # Eq. 3 as printed alone makes no ablation where it stands in Tables 1 and 3
+    elsewhere = PRINTED if grid.has_printed else None
+    sections = _sections(grid, lambda group: _is_ablation_row(group) and group.changed != elsewhere)
     for section in sections or [None]:
         groups = [g for g in grid.groups() if section == (g.dataset, g.noise, g.init)]
         lead = {"Data set": None, "Noise": None}

@@ -6,12 +6,13 @@ cannot slip into a table.
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Any, Literal
 
 import pandas as pd
@@ -25,6 +26,7 @@ from asm.report.estimates import Estimate, Points, estimate
 Measure = Callable[[Details], float | None]
 # Their own paper's schedule is the common one, so that a cell in either stands for both.
 ONE_SCHEDULE = ("baseline", "asm")
+PRINTED = {"thresholds.confidence": "max"}  # what a cell changes that takes Eq. 3 as printed
 
 
 class Cell(BaseModel):
@@ -99,21 +101,27 @@ class Grid(BaseModel):
         ]
 
     @cached_property
-    def _defaults(self) -> dict[tuple, "Group"]:
-        plain = [g for g in self._groups if not g.changed]
-        return {(g.dataset, g.noise, g.method, g.init, g.schedule): g for g in plain}
+    def _by_key(self) -> dict[tuple, "Group"]:
+        return {_key(g.cells[0]): g for g in self._groups}
 
     def groups(self) -> list["Group"]:
         """Cells that differ only in the seed, in the order of the grid."""
         return list(self._groups)
 
     def group(
-        self, dataset: str, noise: str | None, method: str, init: str, schedule: str | None = None
+        self,
+        dataset: str,
+        noise: str | None,
+        method: str,
+        init: str,
+        schedule: str | None = None,
+        changed: Mapping[str, Any] = MappingProxyType({}),
     ) -> "Group | None":
-        """The default group (nothing changed) of these, None when the grid has none; without a schedule the
-        one in the common schedule, else the one in its own paper's."""
+        """The group of these with just these keys changed, None when the grid has none; without a schedule
+        the one in the common schedule, else the one in its own paper's."""
         options = [schedule] if schedule else self.schedules
-        found = (self._defaults.get((dataset, noise, method, init, option)) for option in options)
+        rest = json.dumps(dict(changed), sort_keys=True)
+        found = (self._by_key.get((dataset, noise, method, init, option, rest)) for option in options)
         return next((g for g in found if g is not None), None)
 
     def rival(self, dataset: str, noise: str | None, method: str, init: str, schedule: str) -> "Group | None":
@@ -143,6 +151,16 @@ class Grid(BaseModel):
         symmetric = [n for n in self.ordered_noises if math.isfinite(_rank(self.noises[n]))]
         ends = [n for n in symmetric if self.noises[n].rate == 0][:1] + symmetric[-1:]
         return list(dict.fromkeys(ends))
+
+    @cached_property
+    def has_printed(self) -> bool:
+        """Whether Eq. 3 as printed is run at several noises: then it has rows in Tables 1 and 3."""
+        return len({(g.dataset, g.noise) for g in self._groups if g.changed == PRINTED}) > 1
+
+    @cached_property
+    def real(self) -> list[str]:
+        """The noises that are other annotators' labels."""
+        return [n for n, noise in self.noises.items() if noise.kind == "original"]
 
 
 def _rank(noise: Noise) -> float:

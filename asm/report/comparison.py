@@ -11,7 +11,7 @@ from typing import Literal
 from scipy.stats import kendalltau
 
 from asm.report import text
-from asm.report.cells import ONE_SCHEDULE, DatasetInfo, Grid, Group, one_network, paper
+from asm.report.cells import ONE_SCHEDULE, PRINTED, DatasetInfo, Grid, Group, one_network, paper
 from asm.report.details import Noise
 from asm.report.estimates import Points, estimate
 
@@ -69,12 +69,14 @@ def _gap(asm: Group, base: Group, noise: Noise, where: str) -> str:
     return f"{sentence} One of its two networks alone: {alone.mean:.1f} %, {_versus(alone.mean - b.mean)}."
 
 
-def ranks(grid: Grid) -> list[str]:
-    """Where ASM stands among all methods, without noise and at the highest rate of each data set."""
+def ranks(grid: Grid, noises: Iterable[str] | None = None) -> list[str]:
+    """Where ASM stands among all methods on each data set, at these noises: without, at the highest rate and
+    on real labels, unless some are named."""
+    shown = [*grid.extremes, *grid.real] if noises is None else list(noises)
     lines = []
     for dataset in grid.datasets:
         for init in grid.used_inits:
-            for noise in grid.extremes:
+            for noise in shown:
                 methods = text.in_order(cell.method for cell in grid.cells)
                 found = {m: grid.group(dataset, noise, m, init) for m in methods}
                 found = {m: g for m, g in found.items() if g is not None and g.done}
@@ -110,6 +112,82 @@ def _weighed(differences: Sequence[Difference]) -> str:
             shown = f"{words} by {points.mean:.1f} points ({points.interval}, {points.n} seeds)"
             kinds[kind].append(shown)
     return "; ".join(f"{kind}: {', '.join(found)}" for kind, found in kinds.items() if found)
+
+
+def levels(grid: Grid) -> list[str]:
+    """Per data set that the paper has, for the baseline and ASM: our accuracies and the paper's at the noise
+    rates that both have, what the highest rate costs, and ASM's lead over the baseline in both."""
+    lines = []
+    for dataset, info in grid.datasets.items():
+        column = text.paper_column(info)
+        for init in grid.used_inits:
+            for method in ONE_SCHEDULE:
+                ours, theirs = {}, {}
+                for noise in grid.ordered_noises:
+                    group, rate = grid.group(dataset, noise, method, init), grid.noises[noise].rate
+                    printed = paper()["table1"][method].get(rate, {}).get(column)
+                    if group is not None and group.done and printed is not None:
+                        ours[rate], theirs[rate] = group.accuracy().mean, printed
+                if len(ours) > 1:
+                    where = f"{text.method_name(method)} ({_where(grid, dataset, init)})"
+                    lines.append(f"{where} {_level(ours, theirs)}")
+    return lines
+
+
+def _level(ours: dict[float, float], theirs: dict[float, float]) -> str:
+    rates = [f"{100 * rate:.4g}" for rate in ours]
+    ours, theirs = list(ours.values()), list(theirs.values())
+
+    def shown(values: list[float]) -> str:
+        return text.joined([f"{v:.1f}" for v in values])
+
+    return (
+        f"at {text.joined(rates)} % noise: ours {shown(ours)} %, the paper's {shown(theirs)} %; from the "
+        f"least to the most of this noise ours loses {ours[0] - ours[-1]:.1f} points, the paper's "
+        f"{theirs[0] - theirs[-1]:.1f}."
+    )
+
+
+def weights(grid: Grid) -> list[str]:
+    """What other initial weights change, for every setting that was run with several: the first of the grid
+    against each other one."""
+    first, *others = grid.used_inits
+    lines = []
+    for group in text.by_place(grid):
+        if group.init != first or not group.done:
+            continue
+        for init in others:
+            other = grid.group(*_setting(group), init, group.schedule, group.changed)
+            if other is not None and (gain := group.minus(other)) is not None:
+                name = text.reading_name(group.method, group.changed)
+                lines.append(
+                    f"Weights {first} instead of {init}: {name} {_points(gain)} ({text.place(grid, group)})."
+                )
+    return lines
+
+
+def readings(grid: Grid) -> list[str]:
+    """Eq. 3 by the given label's probability against Eq. 3 as printed, for every setting that has both."""
+    lines = []
+    for group in text.by_place(grid):
+        printed = grid.group(*_setting(group), group.init, group.schedule, PRINTED)
+        if group.method == "asm" and not group.changed and printed is not None:
+            gain = group.minus(printed)
+            if gain is not None:
+                where = text.place(grid, group)
+                lines.append(
+                    f"ASM by the given label instead of Eq. 3 as printed: {_points(gain)} ({where})."
+                )
+    return lines
+
+
+def _setting(group: Group) -> tuple[str, str, str]:
+    return group.dataset, group.noise, group.method
+
+
+def _points(points: Points) -> str:
+    interval = f"{points.interval}, {points.n} seeds" if points.interval else "one seed"
+    return f"{points.mean:+.1f} points, {interval}"
 
 
 def order(grid: Grid, table: Literal["table1", "table3"]) -> list[str]:

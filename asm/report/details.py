@@ -159,6 +159,8 @@ class Noise(BaseModel):
     rate: Share | None
     realised: Share | None = None
     train_images: int | None = None
+    flipped: int = 0
+    excluded: int = 0
 
 
 class Faces(BaseModel):

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asm.report import drawing, embeddings, text
+from asm.report import drawing, embeddings, label_quality, text
 from asm.report.ablations import HYPERPARAMETERS, is_hyperparameter_row
 from asm.report.cells import Grid, Group, Headline, headlines, load, paper
 from asm.report.details import SUBSETS, Details
@@ -278,6 +278,14 @@ def _all(grid: Grid, tsne_dir: Path) -> Iterator[Drawn]:
     for position, head in enumerate(headlines(grid)):
         for stem, caption, figure in _of_headline(grid, head, tsne_dir):
             yield (stem if position == 0 else f"{stem}_{head.dataset}"), caption, figure
+    figure = label_quality.entropy_figure(grid)
+    if figure is not None:
+        caption = (
+            "How much the annotators of each subset's images disagree: share of the images whose votes have "
+            "at most this entropy (ASM by default, first seed, training images; further right: more "
+            "disagreement)."
+        )
+        yield "fig_vote_entropy", caption, figure
     figure = hyperparameters(grid)
     if figure is not None:
         caption = (

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from asm.report.cells import ONE_SCHEDULE, DatasetInfo, Details, Grid, Group, paper
+from asm.report.cells import ONE_SCHEDULE, PRINTED, DatasetInfo, Details, Grid, Group, paper
 from asm.report.details import Noise
 from asm.report.estimates import estimate
 
@@ -38,6 +38,11 @@ PAPER_SETTING = {"width": 64, "image_size": 224, "epochs": 100, "batch_size": 12
 def method_name(method: str) -> str:
     """How a method is printed."""
     return METHOD_NAMES.get(method, method.upper())
+
+
+def reading_name(method: str, changed: dict) -> str:
+    """A method by default, or with Eq. 3 as printed."""
+    return method_name(method) + (", Eq. 3 as printed" if changed == PRINTED else "")
 
 
 def in_order(methods: Iterable[str], first: Iterable[str] = METHOD_NAMES) -> list[str]:
@@ -198,12 +203,25 @@ def warnings(grid: Grid) -> list[str]:
     return lines
 
 
-def realised(grid: Grid) -> list[str]:
-    """The share of training labels that the noise really changed, per data set and kind."""
+def real_labels(dataset: str, details: Details) -> str:
+    """How many training images have another annotator's label, and how many of these differ."""
+    noise = details.noise
+    sentence = (
+        f"Real labels ({dataset}): {noise.train_images:,} training images have one, {noise.flipped:,} of "
+        f"these ({100 * noise.realised:.1f} %) another than the votes' majority"
+    )
+    left_out = f"; {noise.excluded:,} images without one are left out" if noise.excluded else ""
+    return f"{sentence}{left_out}."
+
+
+def realised(grid: Grid, noises: Iterable[str | None] | None = None) -> list[str]:
+    """The share of training labels that the noise really changed, per data set and kind; of all noises
+    unless some are named."""
+    wanted = set(grid.noises if noises is None else noises)
     lines = []
     for dataset in grid.datasets:
         parts = []
-        for key in grid.ordered_noises:
+        for key in [n for n in grid.ordered_noises if n in wanted]:
             cells = [c.details for c in grid.cells if (c.dataset, c.noise) == (dataset, key) and c.details]
             share = estimate([d.noise.realised for d in cells])
             if share is not None and share.mean > 0:
