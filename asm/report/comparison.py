@@ -114,38 +114,59 @@ def _weighed(differences: Sequence[Difference]) -> str:
     return "; ".join(f"{kind}: {', '.join(found)}" for kind, found in kinds.items() if found)
 
 
-def levels(grid: Grid) -> list[str]:
-    """Per data set that the paper has, for the baseline and ASM: our accuracies and the paper's at the noise
-    rates that both have, what the highest rate costs, and ASM's lead over the baseline in both."""
+def leads(grid: Grid) -> list[str]:
+    """Per data set that the paper has: ASM's lead over the baseline by noise rate, ours and the paper's."""
     lines = []
-    for dataset, info in grid.datasets.items():
-        column = text.paper_column(info)
+    for dataset in grid.datasets:
         for init in grid.used_inits:
-            for method in ONE_SCHEDULE:
-                ours, theirs = {}, {}
-                for noise in grid.ordered_noises:
-                    group, rate = grid.group(dataset, noise, method, init), grid.noises[noise].rate
-                    printed = paper()["table1"][method].get(rate, {}).get(column)
-                    if group is not None and group.done and printed is not None:
-                        ours[rate], theirs[rate] = group.accuracy().mean, printed
-                if len(ours) > 1:
-                    where = f"{text.method_name(method)} ({_where(grid, dataset, init)})"
-                    lines.append(f"{where} {_level(ours, theirs)}")
+            base, asm = (_beside(grid, dataset, method, init) for method in ONE_SCHEDULE)
+            rates = [rate for rate in base if rate in asm]
+            if rates:
+                ours, theirs = ([asm[r][i] - base[r][i] for r in rates] for i in (0, 1))
+                where = f"({_where(grid, dataset, init)}) at {_percent(rates)} noise"
+                lines.append(
+                    f"ASM's lead over the baseline {where}: ours {_joined(ours, '+.1f')} points, the paper's "
+                    f"{_joined(theirs, '+.1f')}."
+                )
     return lines
 
 
-def _level(ours: dict[float, float], theirs: dict[float, float]) -> str:
-    rates = [f"{100 * rate:.4g}" for rate in ours]
-    ours, theirs = list(ours.values()), list(theirs.values())
+def levels(grid: Grid) -> list[str]:
+    """Per data set that the paper has, for the baseline and ASM: our accuracies and the paper's at the noise
+    rates that both have, and what the highest rate costs."""
+    lines = []
+    for dataset in grid.datasets:
+        for init in grid.used_inits:
+            for method in ONE_SCHEDULE:
+                found = _beside(grid, dataset, method, init)
+                if len(found) > 1:
+                    ours, theirs = zip(*found.values(), strict=True)
+                    lines.append(
+                        f"{text.method_name(method)} ({_where(grid, dataset, init)}) at {_percent(found)} "
+                        f"noise: ours {_joined(ours)} %, the paper's {_joined(theirs)} %; from the least to the "
+                        f"most of this noise ours loses {ours[0] - ours[-1]:.1f} points, the paper's "
+                        f"{theirs[0] - theirs[-1]:.1f}."
+                    )
+    return lines
 
-    def shown(values: list[float]) -> str:
-        return text.joined([f"{v:.1f}" for v in values])
 
-    return (
-        f"at {text.joined(rates)} % noise: ours {shown(ours)} %, the paper's {shown(theirs)} %; from the "
-        f"least to the most of this noise ours loses {ours[0] - ours[-1]:.1f} points, the paper's "
-        f"{theirs[0] - theirs[-1]:.1f}."
-    )
+def _beside(grid: Grid, dataset: str, method: str, init: str) -> dict[float, tuple[float, float]]:
+    """Noise rate -> our accuracy and the paper's, where both exist, percent."""
+    found, column = {}, text.paper_column(grid.datasets[dataset])
+    for key in grid.ordered_noises:
+        group, rate = grid.group(dataset, key, method, init), grid.noises[key].rate
+        printed = paper()["table1"][method].get(rate, {}).get(column)
+        if group is not None and group.done and printed is not None:
+            found[rate] = (group.accuracy().mean, printed)
+    return found
+
+
+def _percent(rates: Iterable[float]) -> str:
+    return f"{text.joined([f'{100 * rate:.4g}' for rate in rates])} %"
+
+
+def _joined(values: Iterable[float], spec: str = ".1f") -> str:
+    return text.joined([f"{value:{spec}}" for value in values])
 
 
 def weights(grid: Grid) -> list[str]:

@@ -145,6 +145,26 @@ def findings(grid: Grid) -> list[str]:
     return lines
 
 
+def right_labels_lost(grid: Grid) -> list[str]:
+    """What ASM's noisy subset costs: the share of the right labels that its last epoch did not learn from."""
+    lines = []
+    for group in text.by_place(grid):
+        first = next((d for d in group.done if d.mining), None)
+        if first is None or group.method != "asm" or first.noise.realised is None:
+            continue
+        shares, precisions = first.curves.subset_noisy, first.mining.noisy_precision
+        if not shares or shares[-1] is None:
+            continue
+        wrong = precisions[-1] if precisions and precisions[-1] is not None else 0.0
+        lost = shares[-1] * (1 - wrong) / (1 - first.noise.realised)
+        lines.append(
+            f"{text.reading_name(group.method, group.changed)} ({text.place(grid, group)}): in the last "
+            f"epoch {100 * shares[-1]:.1f} % of the samples are noisy and give no label, {100 * lost:.1f} % of "
+            f"all right labels among them; {100 * first.noise.realised:.1f} % of the labels are wrong."
+        )
+    return lines
+
+
 def _of_ambiguous(where: str, known: AmbiguousFaces) -> str:
     shares = [f"{100 * known.share:.1f} % of all images"]
     for name, held in known.by_subset.items():

@@ -9,7 +9,6 @@ from asm.report import comparison, figures, label_quality, tables, text
 from asm.report.cells import Grid, load
 
 SUPPLEMENT_FIGURE = "figS1_hyperparameters"
-PAPER_TABLES = ("table1", "table2", "table3", "table_s1")  # on every page, if only to say that they are blank
 GALLERY = (
     "Example faces of each subset stay on your machine: `python -m asm.gallery runs/<profile>/<cell> "
     "data/<profile>/aligned/<dataset> gallery/`."
@@ -64,12 +63,15 @@ def write(grid: Path | dict, details_dir: Path, tables_dir: Path, figures_dir: P
 
     other = [n for n in loaded.ordered_noises if loaded.noises[n].kind != "symmetric"]
     shown = [*loaded.extremes, *other]
-    discussed = [*comparison.levels(loaded), *comparison.weights(loaded), *comparison.readings(loaded)]
+    discussed = [
+        *(comparison.leads(loaded) + comparison.levels(loaded)),
+        *(comparison.weights(loaded) + comparison.readings(loaded) + label_quality.right_labels_lost(loaded)),
+    ]
     mined = label_quality.findings(loaded)
     parts = [
         f"# Results: profile {loaded.profile}",
         _list([*comparison.gaps(loaded, shown), *comparison.ranks(loaded)]),
-        *(["## What reproduces, what does not", _list(discussed)] if discussed else []),
+        *(["## Beside the paper, and why", _list(discussed)] if discussed else []),
         *(["## What the mining finds", _list(mined), GALLERY] if mined else []),
         "## How to read this page",
         _list(_how_to_read(loaded)),
@@ -80,8 +82,6 @@ def write(grid: Path | dict, details_dir: Path, tables_dir: Path, figures_dir: P
         "## Tables",
     ]
     for table in _index(Path(tables_dir) / tables.INDEX, "write the tables first"):
-        if not table["body"] and table["name"] not in PAPER_TABLES:
-            continue
         stem = Path(tables_dir) / table["name"]
         links = ", ".join(f"[{kind}]({link(stem.with_suffix(f'.{kind}'))})" for kind in ("csv", "tex"))
         rows = table["body"] or "No cell of this profile belongs here."

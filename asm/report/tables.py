@@ -16,6 +16,7 @@ from asm.report.real_noise import table_real
 from asm.report.related import per_cell_cost, table1_networks, table_related
 
 INDEX = "index.json"
+PAPER_TABLES = ("table1", "table2", "table3", "table_s1")
 AFFECTNET_NOTE = " It does not say whether its AffectNet column has 7 or 8 classes, 8 is our reading."
 
 
@@ -153,13 +154,15 @@ def per_cell(grid: Grid) -> pd.DataFrame:
 
 
 def build_all(grid: Grid) -> list[Table]:
-    """All tables that have Markdown and LaTeX forms, in the order of the page."""
+    """All tables that have Markdown and LaTeX forms, in the order of the page; of the empty ones only the
+    paper's."""
     builders = (
         *(table1, table_real, table1_networks, table2, table3, table_related, table_s1, table_mining),
         *(label_quality.table_subsets, label_quality.table_ambiguous),
         *(label_quality.table_wrong, label_quality.table_wrong_sets),
     )
-    return [builder(grid) for builder in builders]
+    built = [builder(grid) for builder in builders]
+    return [table for table in built if len(table.frame) or table.name in PAPER_TABLES]
 
 
 def write_all(grid: Path | dict, details_dir: Path, out: Path, timing_dir: Path | None = None) -> list[Path]:
