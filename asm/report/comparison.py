@@ -143,8 +143,8 @@ def levels(grid: Grid) -> list[str]:
                     ours, theirs = zip(*found.values(), strict=True)
                     lines.append(
                         f"{text.method_name(method)} ({_where(grid, dataset, init)}) at {_percent(found)} "
-                        f"noise: ours {_joined(ours)} %, the paper's {_joined(theirs)} %; from the least to the "
-                        f"most of this noise ours loses {ours[0] - ours[-1]:.1f} points, the paper's "
+                        f"noise: ours {_joined(ours)} %, the paper's {_joined(theirs)} %; from the least to "
+                        f"the most of this noise ours loses {ours[0] - ours[-1]:.1f} points, the paper's "
                         f"{theirs[0] - theirs[-1]:.1f}."
                     )
     return lines

@@ -159,8 +159,8 @@ def right_labels_lost(grid: Grid) -> list[str]:
         lost = shares[-1] * (1 - wrong) / (1 - first.noise.realised)
         lines.append(
             f"{text.reading_name(group.method, group.changed)} ({text.place(grid, group)}): in the last "
-            f"epoch {100 * shares[-1]:.1f} % of the samples are noisy and give no label, {100 * lost:.1f} % of "
-            f"all right labels among them; {100 * first.noise.realised:.1f} % of the labels are wrong."
+            f"epoch {100 * shares[-1]:.1f} % of the samples are noisy and give no label, {100 * lost:.1f} % "
+            f"of all right labels among them; {100 * first.noise.realised:.1f} % of the labels are wrong."
         )
     return lines
 
