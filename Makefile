@@ -3,7 +3,7 @@ PYTHON ?= python3
 JOBS ?= 2
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro faces weights test lint bench profile
+.PHONY: repro faces weights pack accept test lint bench profile
 
 # The environment, from pinned versions. The stamp makes an interrupted installation start again.
 .venv/installed: pyproject.toml constraints.txt
@@ -42,6 +42,20 @@ faces:
 
 weights:
 	@$(call stages,init,1)
+
+# Training on a machine without DVC (README): PROFILE.tar holds what it needs, for the cells that match CELLS.
+pack: profile
+	@test -n "$(PROFILE)" || { echo "error: which profile? make pack PROFILE=name [CELLS='glob ...']"; exit 1; }
+	@dvc repro configs
+	@$(MAKE) --no-print-directory faces
+	@set -f; python stages/elsewhere.py pack $(PROFILE).tar $(if $(CELLS),--cells $(CELLS))
+
+# What it brought back becomes DVC's: exactly the accepted stages, the others stay as they are.
+accept: profile
+	@test -d "$(RESULTS)" || { echo "error: which results? make accept RESULTS=folder [PROFILE=name] [FORCE=1]"; exit 1; }
+	@dvc repro configs
+	@accepted=$$(python stages/elsewhere.py accept $(RESULTS) $(if $(FORCE),--force)); status=$$?; \
+	  echo "$$accepted"; test -z "$$accepted" || dvc commit --force $$accepted || exit; exit $$status
 
 test: .venv/installed
 	python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term

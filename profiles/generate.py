@@ -52,7 +52,7 @@ render: {} # nothing to draw: the images are real
 FERPLUS_GPU_HEAD = """\
 # FER+ with the paper's network and image size on one GPU: ferplus.yaml's cells and more, two seeds of each.
 # 30 of the paper's 100 epochs: the rate has fallen to 5 % of its start by then. With other initial weights:
-# `imagenet: {weights: imagenet, path: data/raw/weights/resnet18-f37072fd.pth}` in `inits`, named in the cells.
+# an entry {weights: imagenet, path: data/raw/weights/resnet18-f37072fd.pth} of `inits`, named in the cells.
 # Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
 profile: ferplus_gpu
 training: {image_size: 224, width: 64, epochs: 30, warmup_epochs: 10, batch_size: 128, precision: bf16}

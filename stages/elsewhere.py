@@ -1,0 +1,314 @@
+"""Train on a machine without DVC and without a network, and take the results back: pack, run, accept.
+
+`pack` (at home) resolves a profile's training stages from dvc.yaml and puts what they read into one file. It
+takes data/ and configs/ as they lie there: `dvc status` of the stages before should be clean. `make pack`
+sees to that, except for initial weights that are there already (`make weights`).
+`run` (elsewhere, in a clone of the same commit) runs the stages and records what each read and wrote.
+`accept` (at home) takes over the results that belong to the present configuration, data and code, and prints
+their stages for `dvc commit` (`make accept`).
+"""
+
+import argparse
+import fnmatch
+import functools
+import hashlib
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # elsewhere the package is not installed
+
+from asm.errors import InputError, reported
+
+ROOT = Path(__file__).resolve().parents[1]
+FORMAT = 1
+CODE = ("asm/", "stages/")  # comes with the clone; data/ and configs/ travel in the pack
+VERSIONS = """import json, platform, torch
+device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+print(json.dumps({"device": device, "python": platform.python_version(), "torch": torch.__version__}))"""
+Stage = dict[
+    str, Any
+]  # name, cmd, deps, outs; in a pack deps are path -> sha256, None where it is made there
+
+
+def substitute(text: str, values: dict[str, str], where: str) -> str:
+    """Put in DVC's `${...}`, each of which must be known."""
+    for key in re.findall(r"\$\{(.*?)\}", text):
+        if key not in values:
+            raise InputError(f"{where}: unknown ${{{key}}}; known here: {', '.join(values)}")
+    return re.sub(r"\$\{(.*?)\}", lambda match: values[match[1]], text)
+
+
+def resolve(name: str | None) -> tuple[str, dict[str, Stage]]:
+    """The profile `name` (None: dvc.yaml's), and its init and train stages by name, in its own order."""
+    from asm.schema import read_yaml  # at home only: needs pydantic and yaml
+
+    pipeline = read_yaml(ROOT / "dvc.yaml")
+    profile = read_yaml(ROOT / (f"profiles/{name}.yaml" if name else pipeline["vars"][0]))
+    stages = {}
+    for group, section in (("init", "inits"), ("train", "cells")):
+        template = pipeline["stages"][group]["do"]
+        for key, item in profile[section].items():
+            values = {"profile": profile["profile"], "key": key}
+            values |= {f"item.{k}": str(v) for k, v in item.items() if isinstance(v, str | int)}
+            fill = functools.partial(substitute, values=values, where=f"dvc.yaml: stages.{group}")
+            lists = {part: [fill(path) for path in template[part]] for part in ("deps", "outs")}
+            stages[f"{group}@{key}"] = {"name": f"{group}@{key}", "cmd": fill(template["cmd"]), **lists}
+    return profile["profile"], stages
+
+
+def files(path: Path) -> list[Path]:
+    """The file, or those in the folder (but not what Python leaves there), sorted."""
+    inside = (file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    return [path] if path.is_file() else sorted(inside)
+
+
+def digest(path: Path) -> str | None:
+    """sha256 of a file; of a folder, over its files' sorted relative paths and sha256; None: not there."""
+    if path.is_dir():
+        lines = sorted(f"{file.relative_to(path).as_posix()}\0{digest(file)}\n" for file in files(path))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    if not path.is_file():
+        return None
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+known = functools.cache(digest)  # for data: large, read by many stages, and not edited meanwhile
+
+
+def digests(folder: Path, paths: list[str]) -> dict[str, str | None]:
+    return {path: digest(folder / path) for path in paths}
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+
+
+def place(source: Path, target: Path) -> None:
+    """Copy a file or folder over whatever is at `target`, which is never half of it."""
+    partial = target.with_name(f"{target.name}.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    remove(partial)
+    (shutil.copytree if source.is_dir() else shutil.copyfile)(source, partial)
+    remove(target)
+    partial.replace(target)
+
+
+def pack(target: Path, name: str | None, patterns: list[str]) -> None:
+    """Write the chosen cells, the initial weights that they lack, and what these stages read."""
+    profile, stages = resolve(name)
+    cells = [key.removeprefix("train@") for key in stages if key.startswith("train@")]
+    for pattern in patterns:
+        if not fnmatch.filter(cells, pattern):
+            raise InputError(f"--cells {pattern}: profile {profile} has only the cells {', '.join(cells)}")
+    chosen = [stages[f"train@{cell}"] for cell in cells if any(fnmatch.fnmatch(cell, p) for p in patterns)]
+    inits = {out: stage for key, stage in stages.items() if key.startswith("init@") for out in stage["outs"]}
+    read = dict.fromkeys(dep for stage in chosen for dep in stage["deps"])
+    made_there = {dep: inits[dep] for dep in read if dep in inits and not (ROOT / dep).exists()}
+    packed = []
+    for stage in (*made_there.values(), *chosen):
+        deps = {dep: None if dep in made_there else known(ROOT / dep) for dep in stage["deps"]}
+        if missing := [dep for dep, sha in deps.items() if sha is None and dep not in made_there]:
+            remedy = f"`dvc repro configs`, then `make faces` (both: `make pack PROFILE={name or profile}`)"
+            raise InputError(f"{missing[0]}: not found, and {stage['name']} reads it; make it with {remedy}")
+        packed.append({**stage, "deps": deps})
+    # not only what stages name as their dependencies: elsewhere all of the code is to be the same
+    code = [file.relative_to(ROOT).as_posix() for folder in CODE for file in (ROOT / folder).rglob("*.py")]
+    content = {"format": FORMAT, "profile": profile, "stages": packed, "code": digests(ROOT, sorted(code))}
+    partial = target.with_name(f"{target.name}.partial")
+    with tarfile.open(partial, "w") as tar:
+        _add(tar, "pack.json", io.BytesIO(json.dumps(content, indent=1).encode()))
+        for file in (file for dep in _inputs(packed) for file in files(ROOT / dep)):
+            with open(file, "rb") as handle:
+                _add(tar, file.relative_to(ROOT).as_posix(), handle)
+    partial.replace(target)
+    print(f"{target}: {len(packed)} stages of profile {profile}, {target.stat().st_size / 1e6:.0f} MB")
+
+
+def _inputs(packed: list[Stage]) -> dict[str, str]:
+    """What travels: path -> sha256."""
+    deps = {dep: sha for stage in packed for dep, sha in stage["deps"].items()}
+    return {dep: sha for dep, sha in sorted(deps.items()) if sha and not dep.startswith(CODE)}
+
+
+def _add(tar: tarfile.TarFile, name: str, content: BinaryIO) -> None:
+    info = tarfile.TarInfo(name)  # neither owner nor date: the same inputs give the same bytes
+    info.size = content.seek(0, io.SEEK_END)
+    content.seek(0)
+    tar.addfile(info, content)
+
+
+def run(source: Path, out: Path) -> None:
+    """Run the stages in `<out>.work`; `out` receives what is finished, and only that travels back."""
+    found = subprocess.run([sys.executable, "-c", VERSIONS], stdout=subprocess.PIPE, text=True)
+    if found.returncode:
+        raise InputError(f"{sys.executable}: this Python has no working torch")
+    from asm.checkpoint import exclusive  # needs torch
+
+    work = out.with_name(f"{out.name}.work")
+    with exclusive(work):
+        packed = _unpack(source, work)
+        processes = os.environ.get(
+            "ASM_PROCESSES", "1"
+        )  # of each cell; batch normalisation sees their number
+        about = {"profile": packed["profile"], **json.loads(found.stdout), "processes": processes}
+        failed = []
+        for stage in packed["stages"]:
+            _check_code(packed["code"])  # each time: a run is long enough for a `git pull`
+            if fault := _run_stage(stage, about, work, out):
+                failed.append(f"{stage['name']}: {fault}")
+                print(f"failed {failed[-1]}", file=sys.stderr, flush=True)
+    print(f"{out}: {len(packed['stages']) - len(failed)} of {len(packed['stages'])} stages are finished")
+    if failed:
+        raise InputError("\n  ".join(["these stages failed:", *failed]))
+
+
+def _check_code(expected: dict[str, str]) -> None:
+    for path, sha in expected.items():
+        if digest(ROOT / path) != sha:
+            raise InputError(f"{ROOT / path}: differs; check out the commit that the pack was made from")
+
+
+def _unpack(source: Path, work: Path) -> dict[str, Any]:
+    """Bring the inputs in `work` to those of the pack; returns its description."""
+    try:
+        with tarfile.open(source) as tar:
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)  # not in Python 3.11.0-3.11.3
+            packed = json.load(tar.extractfile("pack.json"))
+            if packed["format"] != FORMAT:
+                raise InputError(f"{source}: format {packed['format']}, expected {FORMAT}; pack again")
+            _check_code(packed["code"])  # before anything large is done
+            expected = _inputs(packed["stages"])
+            stale = [dep for dep, sha in expected.items() if digest(work / dep) != sha]
+            for dep in stale:
+                remove(work / dep)
+            inside = tuple(f"{dep}/" for dep in stale)
+            tar.extractall(work, [m for m in tar if m.name in stale or m.name.startswith(inside)])
+    except (OSError, KeyError, tarfile.TarError) as error:
+        raise InputError(f"{source}: cannot be unpacked ({error})") from error
+    for dep in stale:
+        if digest(work / dep) != expected[dep]:
+            raise InputError(f"{source}: {dep} in it is damaged; copy the pack again")
+    return packed
+
+
+def _run_stage(stage: Stage, about: dict[str, str], work: Path, out: Path) -> str | None:
+    """Run one stage and record it, unless there is a record of just this; returns what went wrong."""
+    for dep in (dep for dep, sha in stage["deps"].items() if sha is None):
+        if not (out / dep).exists():
+            return f"{dep} has not been made"
+        place(out / dep, work / dep)
+    deps = {dep: digest(ROOT / dep) if dep.startswith(CODE) else known(work / dep) for dep in stage["deps"]}
+    wanted = {"profile": about["profile"], "stage": stage["name"], "cmd": stage["cmd"], "deps": deps}
+    path = out / "records" / f"{stage['name']}.json"
+    if _read_record(path).items() >= {**wanted, "outs": digests(out, stage["outs"])}.items():
+        print(f"{stage['name']}: finished before")
+        return None
+    for old in (path, *(folder / each for each in stage["outs"] for folder in (out, work))):
+        remove(old)  # as DVC does: nothing old stays among the new files
+    script, *options = shlex.split(stage["cmd"])[1:]
+    search = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    print(f"{stage['name']}:", flush=True)
+    started = time.monotonic()
+    status = subprocess.run(
+        [sys.executable, str(ROOT / script), *options], cwd=work, env={**os.environ, "PYTHONPATH": search}
+    ).returncode
+    seconds = round(time.monotonic() - started, 1)
+    if status or None in digests(work, stage["outs"]).values():
+        return f"exit status {status}; its own message is above"
+    for each in stage["outs"]:
+        (out / each).parent.mkdir(parents=True, exist_ok=True)
+        (work / each).replace(out / each)
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    outs = digests(out, stage["outs"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    record = {**wanted, "outs": outs, "seconds": seconds, "date": date, **about}
+    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)  # last: what has a record is whole
+    return None
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """The record, or {} where there is none or not a whole one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def accept(results: Path, force: bool) -> None:
+    """Put the results where DVC expects them, each only if it is what the pipeline would make now."""
+    profile, stages = resolve(None)
+    paths = sorted((results / "records").glob("*.json"))  # init@ before train@, which may start from it
+    if not paths:
+        raise InputError(f"{results}: no records/*.json in it; expected the folder that `run` wrote")
+    refused = 0
+    for path in paths:
+        record = _read_record(path)
+        if faults := list(_faults(record, profile, stages.get(record.get("stage")), results, force)):
+            refused += 1
+            print("\n  ".join([f"refused {path.stem}:", *faults]), file=sys.stderr)
+            continue
+        for out, sha in record["outs"].items():
+            if digest(ROOT / out) != sha:
+                place(results / out, ROOT / out)
+        print(record["stage"], flush=True)
+    if refused:
+        raise InputError(f"{refused} of {len(paths)} results were refused, and nothing of them taken over")
+
+
+def _faults(record: Stage, profile: str, stage: Stage | None, results: Path, force: bool) -> Iterator[str]:
+    """What speaks against a result: its stage is or reads something else now, or its files are not right."""
+    again = "has changed since; pack and run again"
+    if not record:
+        yield "its record is damaged; copy it again"
+    elif record["profile"] != profile or stage is None:
+        yield f"it is of profile {record['profile']}; dvc.yaml names {profile}, which has no such stage"
+    elif record["cmd"] != stage["cmd"] or set(record["outs"]) != set(stage["outs"]):
+        yield f"dvc.yaml differs: the stage {again}"
+    else:
+        for dep in dict.fromkeys([*stage["deps"], *record["deps"]]):
+            if record["deps"].get(dep) != known(ROOT / dep):
+                kind = {"configs": "configuration", "data": "data set"}.get(dep.split("/")[0], "code")
+                yield f"{dep} differs: the {kind} {again}"
+        for out, sha in record["outs"].items():
+            if sha is None or digest(results / out) != sha:
+                yield f"{results / out} is not what its record says: damaged on the way; copy it again"
+            elif not force and digest(ROOT / out) not in (None, sha):
+                yield f"{out}: another one is here already; --force (make accept FORCE=1) replaces it"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    packing = commands.add_parser("pack", help="at home: write what training needs into one file")
+    packing.add_argument("pack", type=Path)
+    packing.add_argument("--profile", help="default: the one that dvc.yaml names")
+    packing.add_argument("--cells", nargs="+", default=["*"], metavar="GLOB", help="default: all")
+    running = commands.add_parser("run", help="elsewhere: train, or go on; needs neither DVC nor a network")
+    running.add_argument("pack", type=Path)
+    running.add_argument("--out", type=Path, required=True, help="folder of the results, to be taken back")
+    accepting = commands.add_parser("accept", help="at home: take over the results that fit, and name them")
+    accepting.add_argument("results", type=Path)
+    accepting.add_argument("--force", action="store_true", help="replace other results that are here already")
+    args = parser.parse_args()
+    with reported():
+        if args.command == "pack":
+            pack(args.pack, args.profile, args.cells)
+        elif args.command == "run":
+            run(args.pack.resolve(), args.out.resolve())
+        else:
+            accept(args.results, args.force)

@@ -1,0 +1,304 @@
+"""Training on another machine and back: with fake stages in a small repository, then once with real DVC."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_pipeline import ROOT, Workspace, make_workspace
+
+from asm.errors import InputError
+
+SPEC = importlib.util.spec_from_file_location("elsewhere", ROOT / "stages" / "elsewhere.py")
+elsewhere = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(elsewhere)
+
+# A stage that reads and writes as the real ones do. It fails where its configuration says so.
+FAKE_STAGE = """\
+import sys
+from pathlib import Path
+config, read, *outs = map(Path, sys.argv[1:])
+assert "fail" not in config.read_text()
+with open("count", "a") as count:
+    count.write("x")
+for out in outs:
+    out.mkdir(parents=True)
+    (out / "text").write_text(config.read_text() + (read / "text").read_text())
+"""
+FAKE_PIPELINE = {
+    "vars": ["profiles/fake.yaml"],
+    "stages": {
+        "init": {
+            "do": {
+                "cmd": "python stages/fake.py configs/${profile}/${key} data/raw data/${profile}/init/${key}",
+                "deps": ["stages/fake.py", "configs/${profile}/${key}", "data/raw"],
+                "outs": ["data/${profile}/init/${key}"],
+            }
+        },
+        "train": {
+            "do": {
+                "cmd": "python stages/fake.py configs/${profile}/${key} data/${profile}/init/${item.init} "
+                "runs/${key} timing/${key}",
+                "deps": ["stages/fake.py", "configs/${profile}/${key}", "data/${profile}/init/${item.init}"],
+                "outs": ["runs/${key}", "timing/${key}"],
+            }
+        },
+    },
+}
+FAKE_TORCH = "class cuda:\n    is_available = staticmethod(lambda: False)\n__version__ = 'fake'\n"
+
+
+class Clone:
+    """A folder with the script under test, called as a user calls it."""
+
+    def __init__(self, path: Path, **env: str) -> None:
+        self.path = path
+        self.env = {**os.environ, "OMP_NUM_THREADS": "1", **env}
+
+    def call(self, *words: str | Path, expect: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "stages/elsewhere.py", *map(str, words)],
+            cwd=self.path,
+            env=self.env,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == expect, f"{words}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        assert expect == 0 or done.stderr.splitlines()[-1].startswith(("error: ", "  "))
+        return done.stdout + done.stderr
+
+
+@pytest.fixture
+def home(tmp_path) -> Clone:
+    """A repository of fake stages: cells one and two start from a, three from b, which is not there yet."""
+    path = tmp_path / "home"
+    modules = [f"asm/{name}.py" for name in ("__init__", "errors", "schema", "checkpoint")]
+    for name in ("stages/elsewhere.py", *modules):
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, path / name)
+    cells = {cell: {"init": init} for cell, init in (("one", "a"), ("two", "a"), ("three", "b"))}
+    write(path / "dvc.yaml", yaml.safe_dump(FAKE_PIPELINE))
+    profile = {"profile": "fake", "inits": {"a": {}, "b": {}}, "cells": cells}
+    write(path / "profiles" / "fake.yaml", yaml.safe_dump(profile, sort_keys=False))
+    write(path / "stages" / "fake.py", FAKE_STAGE)
+    for name in ("a", "b", *cells):
+        write(path / "configs" / "fake" / name, f"config of {name}\n")
+    write(path / "data" / "raw" / "text", "raw\n")
+    write(path / "data" / "fake" / "init" / "a" / "text", "weights of a\n")
+    write(tmp_path / "fake" / "torch.py", FAKE_TORCH)
+    return Clone(path, PYTHONPATH=str(tmp_path / "fake"))
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def copy_of(home: Clone, path: Path) -> Clone:
+    """What git brings to the other machine."""
+    for name in ("asm", "stages"):
+        shutil.copytree(home.path / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    clone = Clone(path)
+    clone.env = home.env
+    return clone
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_substitution_knows_every_key_or_stops():
+    values = {"profile": "demo", "key": "x", "item.init": "au"}
+    assert elsewhere.substitute("a/${profile}/${key}_${item.init}", values, "here") == "a/demo/x_au"
+    with pytest.raises(
+        InputError, match=r"^here: unknown \$\{item\.seed\}; known here: profile, key, item.init$"
+    ):
+        elsewhere.substitute("a/${item.seed}", values, "here")
+
+
+def test_every_profile_resolves():
+    for path in (ROOT / "profiles").glob("*.yaml"):
+        profile, stages = elsewhere.resolve(path.stem)
+        cells = yaml.safe_load(path.read_text())["cells"]
+        assert [name for name in stages if name.startswith("train@")] == [f"train@{cell}" for cell in cells]
+        outs = [out for stage in stages.values() for out in stage["outs"]]
+        assert len(outs) == len(set(outs))
+        assert all(f"/{profile}/" in out for out in outs)
+
+
+def test_the_same_inputs_make_the_same_pack(home, tmp_path):
+    home.call("pack", tmp_path / "1.tar", "--cells", "t*")
+    for file in home.path.rglob("*"):
+        os.utime(file, (0, 0))
+    home.call("pack", tmp_path / "2.tar", "--cells", "two", "three")
+    assert (tmp_path / "1.tar").read_bytes() == (tmp_path / "2.tar").read_bytes()
+    with tarfile.open(tmp_path / "1.tar") as tar:
+        assert tar.getnames() == [
+            "pack.json",
+            *("configs/fake/b", "configs/fake/three", "configs/fake/two"),
+            *("data/fake/init/a/text", "data/raw/text"),  # b is to be made there, from raw
+        ]
+
+
+def test_pack_says_what_is_missing(home, tmp_path):
+    (home.path / "configs" / "fake" / "two").unlink()
+    message = home.call("pack", tmp_path / "fake.tar", expect=1)
+    assert "configs/fake/two: not found, and train@two reads it; make it with `dvc repro configs`" in message
+    assert not list(tmp_path.glob("*.tar*"))
+    assert "has only the cells one, two, three" in home.call("pack", "x.tar", "--cells", "four", expect=1)
+    assert "no such file" in home.call("pack", "x.tar", "--profile", "other", expect=1)
+
+
+def test_there_and_back(home, tmp_path):
+    (home.path / "configs" / "fake" / "one").write_text("fail")
+    home.call("pack", tmp_path / "fake.tar")
+    away, results = copy_of(home, tmp_path / "away"), tmp_path / "results"
+    count = tmp_path / "results.work" / "count"
+
+    # one cell fails: the others are trained nevertheless
+    output = away.call("run", tmp_path / "fake.tar", "--out", results, expect=1)
+    assert "error: these stages failed:\n  train@one: exit status 1" in output
+    assert count.read_text() == "xxx"
+    assert sorted(os.listdir(results / "records")) == ["init@b.json", "train@three.json", "train@two.json"]
+    assert (results / "runs" / "three" / "text").read_text() == "config of three\nconfig of b\nraw\n"
+    record = json.loads((results / "records" / "train@two.json").read_text())
+    assert record["deps"]["data/fake/init/a"] == elsewhere.digest(home.path / "data/fake/init/a")
+    assert (record["device"], record["torch"], record["processes"]) == ("cpu", "fake", "1")
+
+    # again: what has a record that fits is not run; a result that was spoilt is
+    before = tree(results)
+    assert away.call("run", tmp_path / "fake.tar", "--out", results, expect=1).count("finished before") == 3
+    assert tree(results) == before
+    (results / "runs" / "two" / "text").write_text("spoilt")
+    away.call("run", tmp_path / "fake.tar", "--out", results, expect=1)
+    assert count.read_text() == "xxxx"
+    assert (results / "runs" / "two" / "text").read_text() == "config of two\nweights of a\n"
+
+    # back: the weights made there come first, then the cell that starts from them
+    accepted = home.call("accept", results).split()
+    assert accepted == ["init@b", "train@three", "train@two"]
+    for folder in ("runs", "timing"):
+        assert tree(home.path / folder) == tree(results / folder)
+    assert home.call("accept", results).split() == accepted  # the same once more changes nothing
+
+    # another result is not replaced, unless asked for
+    (home.path / "runs" / "two" / "text").write_text("mine")
+    message = home.call("accept", results, expect=1)
+    assert "runs/two: another one is here already; --force" in message
+    assert "error: 1 of 3 results were refused" in message
+    assert (home.path / "runs" / "two" / "text").read_text() == "mine"
+    home.call("accept", results, "--force")
+    assert (home.path / "runs" / "two" / "text").read_text() == "config of two\nweights of a\n"
+
+    # what has changed at home since is named
+    write(home.path / "data" / "fake" / "init" / "b" / "text", "other weights")
+    write(home.path / "stages" / "fake.py", FAKE_STAGE + "\n")
+    message = home.call("accept", results, expect=1)
+    assert "data/fake/init/b: another one is here already" in message
+    assert "data/fake/init/b differs: the data set has changed since; pack and run again" in message
+    assert "stages/fake.py differs: the code has changed since" in message
+    assert "error: 3 of 3 results were refused" in message
+    profile = home.path / "profiles" / "fake.yaml"
+    profile.write_text(profile.read_text().replace("profile: fake", "profile: other"))
+    assert "it is of profile fake; dvc.yaml names other" in home.call("accept", results, expect=1)
+    assert "no records/*.json in it" in home.call("accept", tmp_path / "nothing", expect=1)
+
+
+def test_run_refuses_other_code_and_damaged_packs(home, tmp_path):
+    home.call("pack", tmp_path / "fake.tar")
+    away = copy_of(home, tmp_path / "away")
+    content = (tmp_path / "fake.tar").read_bytes()
+    (tmp_path / "cut.tar").write_bytes(content[:5000])
+    (tmp_path / "flipped.tar").write_bytes(content.replace(b"weights of a", b"weights of b"))
+    assert "cannot be unpacked" in away.call("run", tmp_path / "cut.tar", "--out", "results", expect=1)
+    message = away.call("run", tmp_path / "flipped.tar", "--out", "results", expect=1)
+    assert "data/fake/init/a in it is damaged; copy the pack again" in message
+    write(away.path / "asm" / "errors.py", (ROOT / "asm" / "errors.py").read_text() + "\n")
+    message = away.call("run", tmp_path / "fake.tar", "--out", "results", expect=1)
+    assert "asm/errors.py: differs; check out the commit that the pack was made from" in message
+    assert not (away.path / "results").exists()
+
+
+# --- the real stages, through DVC -------------------------------------------------------------------------
+
+# Packages that need not be there: all but those that README names. `sitecustomize` is read at Python's start.
+NOT_THERE = {"dvc", "torchvision", "facenet_pytorch", "matplotlib", "sklearn", "tabulate", "threadpoolctl"}
+WITHOUT = f"""\
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+def find_spec(name, path=None, target=None):
+    return None if name.split(".")[0] in {NOT_THERE} else find(name, path, target)
+PathFinder.find_spec = staticmethod(find_spec)
+"""
+
+
+def test_a_cell_trained_elsewhere_is_dvcs_own(tmp_path):
+    (tmp_path / "home").mkdir()
+    home = make_workspace(tmp_path / "home")
+    home.run("dvc", "repro", "corrupt@synthetic-n30")
+    home.run(sys.executable, "stages/elsewhere.py", "pack", "tiny.tar", "--cells", "base", "asm")
+
+    write(tmp_path / "without" / "sitecustomize.py", WITHOUT)
+    away = copy_of(Clone(home.path), tmp_path / "away")
+    away.env |= {"PATH": os.defpath, "PYTHONPATH": str(tmp_path / "without")}
+    assert shutil.which("dvc", path=away.env["PATH"]) is None
+    blocked = subprocess.run([sys.executable, "-c", "import dvc"], env=away.env, capture_output=True)
+    assert b"No module named 'dvc'" in blocked.stderr
+    output = away.call("run", home.path / "tiny.tar", "--out", "results")
+    assert output.count("epoch 3/3") == 2
+    again = away.call("run", home.path / "tiny.tar", "--out", "results")
+    assert again.count("finished before") == 3
+    assert "epoch" not in again
+
+    # one of two damaged on the way: the other is taken over
+    results = home.path / "results"
+    shutil.copytree(away.path / "results", results)
+    weights = results / "runs" / "tiny" / "asm" / "weights.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    message = make(home, "accept", "RESULTS=results", expect=2)
+    assert "refused train@asm:\n  results/runs/tiny/asm is not what its record says" in message
+    assert os.listdir(home.path / "runs" / "tiny") == ["base"]
+    is_locked(home, "init@none", "train@base")
+    weights.write_bytes(content)
+    make(home, "accept", "RESULTS=results")
+    is_locked(home, "init@none", "train@base", "train@asm")
+
+    locked = yaml.safe_load((home.path / "dvc.lock").read_text())["stages"]
+    for path in (results / "records").iterdir():  # DVC resolves dvc.yaml to the same
+        record = json.loads(path.read_text())
+        assert record["cmd"] == locked[record["stage"]]["cmd"]
+        for part in ("deps", "outs"):
+            assert set(record[part]) == {each["path"] for each in locked[record["stage"]][part]}
+
+    # another configuration: none of it fits, and none of it is touched
+    params = home.path / "params.yaml"
+    text = params.read_text()
+    changed = yaml.safe_load(text)
+    changed["optimizer"]["lr"] *= 2
+    params.write_text(yaml.safe_dump(changed))
+    before = tree(home.path / "runs")
+    message = make(home, "accept", "RESULTS=results", "FORCE=1", expect=2)
+    assert "configs/tiny/cells/base.yaml differs: the configuration has changed since; pack" in message
+    assert "refused train@asm" in message
+    assert tree(home.path / "runs") == before
+
+
+def make(home: Workspace, *words: str, expect: int = 0) -> str:
+    """`make` in an environment that is there already."""
+    return home.run("make", "--assume-old", ".venv/installed", *words, expect=expect)
+
+
+def is_locked(home: Workspace, *stages: str) -> None:
+    """DVC holds these stages to be its own results, and would not run them."""
+    assert "up to date" in home.run("dvc", "status", *stages)
+    planned = home.run("dvc", "repro", "--dry", *stages)
+    for stage in stages:
+        assert f"Stage '{stage}' didn't change, skipping" in planned
+    assert "Running stage" not in planned

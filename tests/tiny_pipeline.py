@@ -1,0 +1,79 @@
+"""A copy of the repository with a tiny profile, for the tests that run the pipeline through real DVC."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+TINY = """\
+profile: tiny
+training: {image_size: 32, width: 4, epochs: 3, warmup_epochs: 1, batch_size: 8}
+render:
+  synthetic: {train: 28, valid: 7, test: 14}
+datasets:
+  synthetic: {source: synthetic, root: data/tiny/raw/synthetic}
+noises:
+  n30: {kind: symmetric, rate: 0.3}
+inits:
+  none: {weights: none}
+cells:
+  base: {dataset: synthetic, noise: n30, method: baseline, init: none, seed: 0}
+  asm:
+    {dataset: synthetic, noise: n30, method: asm, init: none, seed: 0, set: {thresholds: {adaptive: false}}}
+  pinned:
+    {dataset: synthetic, noise: n30, method: asm, init: none, seed: 0, set: {thresholds: {init_clean: 0.9}}}
+tsne: [asm]
+headline: {title: tiny, baseline: base, asm: asm}
+"""
+
+
+class Workspace:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.env = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def run(self, *command: str, expect: int = 0) -> str:
+        done = subprocess.run(command, cwd=self.path, env=self.env, capture_output=True, text=True)
+        assert done.returncode == expect, f"{command}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done.stdout + done.stderr
+
+    def metrics(self, cell: str) -> dict:
+        return json.loads((self.path / "reports" / "tiny" / "metrics" / f"{cell}.json").read_text())
+
+    def commit(self) -> None:
+        self.run("git", "add", "-A")
+        self.run(
+            "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "state", "--allow-empty"
+        )
+
+
+def make_workspace(path: Path) -> Workspace:
+    """Code and parameters of this repository in `path`, under git and DVC; nothing has been run."""
+    for name in ("asm", "stages", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "Makefile"):
+        source, target = ROOT / name, path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    shutil.copy(ROOT / "params.yaml", path)
+    (path / "dvc.yaml").write_text(
+        re.sub(r"profiles/\w+\.yaml # the", "profiles/tiny.yaml # the", (ROOT / "dvc.yaml").read_text())
+    )
+    (path / "profiles").mkdir()
+    (path / "profiles" / "tiny.yaml").write_text(TINY)
+    (path / "data" / "raw" / "weights").mkdir(parents=True)
+    shutil.copy(ROOT / "data" / "raw" / "weights" / "README.md", path / "data" / "raw" / "weights")
+    workspace = Workspace(path)
+    workspace.run("git", "init", "-q")
+    workspace.commit()
+    return workspace
