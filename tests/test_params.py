@@ -237,11 +237,30 @@ def test_a_forget_rate_that_is_not_given_is_the_cells_noise_rate():
         grid.resolve_cell(params.Params(), unknown, "x")
 
 
-@pytest.mark.parametrize("name", ["paper", "synthetic"])
+@pytest.mark.parametrize("name", ["paper", "synthetic", "ferplus", "ferplus_gpu"])
 def test_a_generated_profile_is_what_the_script_writes(name):
     scope: dict = {"__name__": "generate"}
     exec((ROOT / "profiles" / "generate.py").read_text(), scope)
     assert (ROOT / "profiles" / f"{name}.yaml").read_text() == scope["PROFILES"][name]()
+
+
+@pytest.mark.parametrize("name", ["ferplus", "ferplus_gpu"])
+def test_the_ferplus_profiles_hold_six_methods_under_symmetric_and_real_noise(name):
+    profile = params.load_profile(ROOT / "profiles" / f"{name}.yaml")
+    cells = {(c.dataset, c.noise, c.method, c.init, bool(c.set)) for c in profile.cells.values()}
+    for place in (("ferplus", "n00"), ("ferplus", "n30"), ("ferplus7", "real")):
+        for method in ("baseline", "scn", "rul", "eac", "man", "asm"):
+            assert (*place, method, "au", False) in cells
+        assert (*place, "asm", "au", True) in cells  # Eq. 3 as printed
+    for noise in ("n10", "n20"):
+        assert {("ferplus", noise, m, "au", False) for m in ("baseline", "asm")} <= cells
+    for method in ("baseline", "asm"):
+        seeds = {c.seed for c in profile.cells.values() if (c.noise, c.method) == ("real", method)}
+        assert len(seeds) > 1
+        assert ("ferplus7", "real", method, "scratch", False) in cells
+    resolved = {cell: grid.resolve_cell(params.Params(), profile, cell) for cell in profile.cells}
+    rates = {c.optimizer.lr_decay ** (c.training.epochs) for c in resolved.values()}
+    assert max(rates) < 0.05  # the rate at the end, as a share of the first
 
 
 def test_the_paper_profile_covers_every_published_ablation():

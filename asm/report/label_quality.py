@@ -244,11 +244,9 @@ def _ranked(scores: dict[str, Score], depth: str) -> str:
     ours = scores["asm_depth"].auroc
     key = max(RIVALS, key=lambda name: scores[name].auroc[0])
     theirs = scores[key].auroc
-    if ours[0] > theirs[0]:
-        verdict = "beyond the interval of" if ours[1] > theirs[2] else "within the intervals of"
-        verdict = f"above the best rival, {verdict} it"
-    else:
-        verdict = "below it" if ours[2] < theirs[1] else "below it, within the intervals"
+    above = ours[0] > theirs[0]
+    apart = ours[1] > theirs[2] if above else ours[2] < theirs[1]
+    verdict = f"{'above' if above else 'below'} it, {'beyond' if apart else 'within'} the intervals"
     return (
         f"As a ranking, ASM's {depth} has AUROC {_interval(ours)}, the best rival, {RIVALS[key]}, "
         f"{_interval(theirs)}: ASM is {verdict}."

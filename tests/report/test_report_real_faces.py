@@ -176,8 +176,8 @@ def test_label_quality_tables_and_what_they_say(loaded):
     symmetric, real = (line for line in label_quality.findings(loaded) if line.startswith("“Noisy”"))
     assert "ASM calls 30.0 % noisy, 70.0 % of these are, and it finds 80.0 % of the wrong ones" in symmetric
     assert "best rival, loss, find 10.0 points more" in symmetric
-    assert symmetric.endswith("0.900 [0.890, 0.910]: ASM is below it.")
-    assert real.endswith("ASM is above the best rival, beyond the interval of it.")
+    assert symmetric.endswith("0.900 [0.890, 0.910]: ASM is below it, beyond the intervals.")
+    assert real.endswith("ASM is above it, beyond the intervals.")
 
 
 def test_the_page_says_what_reproduces_and_what_the_mining_finds(run, tmp_path):
