@@ -26,7 +26,7 @@ RESAMPLES = 1000
 VOTES_APART = 2  # the two expressions with most votes, at most so many votes apart: ambiguous
 
 
-class Thresholds:
+class MiningRule:
     """ASM's rule on one set of probabilities: `confidence`, `clean` and `noisy` (T_c and T_n of each sample's
     class) and `subsets`, all [N].
 
@@ -74,7 +74,7 @@ def rivals(probs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def ambiguity_scores(rule: Thresholds) -> dict[str, np.ndarray]:
+def ambiguity_scores(rule: MiningRule) -> dict[str, np.ndarray]:
     """ASM's: its ambiguous subset (0 or 1), and the depth inside the band between T_n and T_c (Eq. 6;
     negative outside)."""
     middle, half = (rule.clean + rule.noisy) / 2, (rule.clean - rule.noisy) / 2
@@ -84,7 +84,7 @@ def ambiguity_scores(rule: Thresholds) -> dict[str, np.ndarray]:
     }
 
 
-def wrong_label_scores(rule: Thresholds) -> dict[str, np.ndarray]:
+def wrong_label_scores(rule: MiningRule) -> dict[str, np.ndarray]:
     """ASM's: its noisy subset (0 or 1), and how far the confidence lies below T_n (Eq. 5; negative above)."""
     return {
         "asm_subset": (rule.subsets == mining.NOISY).astype(float),
@@ -148,22 +148,22 @@ def assess(run: Path, manifest: pd.DataFrame) -> dict[str, Any] | None:
     return {"ambiguous": ambiguous, "wrong": wrong} if ambiguous or wrong else None
 
 
-def rule_of(run: Path, config: dict[str, Any], probs: np.ndarray, labels: np.ndarray) -> Thresholds:
+def rule_of(run: Path, config: dict[str, Any], probs: np.ndarray, labels: np.ndarray) -> MiningRule:
     """ASM's rule on a run's probabilities after its last epoch, as the run is configured; by the defaults
     for a method without thresholds."""
     classes, options = probs.shape[1], config.get("thresholds")
     if options is None:
-        return Thresholds(probs, labels, "label", np.full(classes, INITIAL_THRESHOLD))
+        return MiningRule(probs, labels, "label", np.full(classes, INITIAL_THRESHOLD))
     last = pd.read_csv(run / "history.csv").iloc[-1]
     clean, noisy = (
         np.array([last.get(f"threshold_{name}_{k}", options[f"init_{name}"]) for k in range(classes)])
         for name in ("clean", "noisy")
     )
     fixed = None if options["adaptive"] else (clean, noisy)
-    return Thresholds(probs, labels, options["confidence"], clean, fixed)
+    return MiningRule(probs, labels, options["confidence"], clean, fixed)
 
 
-def _ambiguous(rows: pd.DataFrame, rule: Thresholds, scores: dict[str, np.ndarray]) -> dict[str, Any] | None:
+def _ambiguous(rows: pd.DataFrame, rule: MiningRule, scores: dict[str, np.ndarray]) -> dict[str, Any] | None:
     columns = [c for c in rows if c.startswith("votes_")]
     votes, spread = None, None
     if columns:
@@ -203,7 +203,7 @@ def _distribution(inside: np.ndarray, known: np.ndarray, spread: np.ndarray | No
 
 
 def _wrong(
-    wrong: np.ndarray, rule: Thresholds, scores: dict[str, np.ndarray], probs: np.ndarray, labels: np.ndarray
+    wrong: np.ndarray, rule: MiningRule, scores: dict[str, np.ndarray], probs: np.ndarray, labels: np.ndarray
 ) -> dict[str, Any] | None:
     if wrong.all() or not wrong.any():
         return None

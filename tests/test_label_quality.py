@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from asm import label_quality
 from asm.errors import InputError
-from asm.label_quality import Ranking, Thresholds
+from asm.label_quality import MiningRule, Ranking
 from asm.mining import AMBIGUOUS, CLEAN, NOISY
 from asm.report.details import LabelQuality
 
@@ -27,7 +27,7 @@ PREVIOUS = np.array([0.5, 0.5, 0.95])
 
 
 def test_the_rule_by_hand():
-    rule = Thresholds(PROBS, LABELS, "label", PREVIOUS)
+    rule = MiningRule(PROBS, LABELS, "label", PREVIOUS)
     np.testing.assert_allclose(rule.clean, [0.8, 0.8, 0.8, 0.75, 0.75, 0.95])
     np.testing.assert_allclose(rule.noisy, [0.2, 0.2, 0.2, 0.25, 0.25, 0.05])
     np.testing.assert_allclose(rule.confidence, [0.9, 0.7, 0.1, 0.75, 0.3, 0.25])
@@ -42,9 +42,9 @@ def test_the_rule_by_hand():
 
 
 def test_eq_3_as_printed_and_fixed_thresholds():
-    printed = Thresholds(PROBS, LABELS, "max", PREVIOUS)
+    printed = MiningRule(PROBS, LABELS, "max", PREVIOUS)
     np.testing.assert_allclose(printed.confidence, PROBS.max(1))
-    fixed = Thresholds(PROBS, LABELS, "label", PREVIOUS, (np.full(3, 0.6), np.full(3, 0.28)))
+    fixed = MiningRule(PROBS, LABELS, "label", PREVIOUS, (np.full(3, 0.6), np.full(3, 0.28)))
     assert fixed.subsets.tolist() == [CLEAN, CLEAN, NOISY, CLEAN, AMBIGUOUS, NOISY]
 
 

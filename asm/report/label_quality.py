@@ -204,12 +204,14 @@ def entropy_figure(grid: Grid) -> Figure | None:
     rows = -(-len(shown) // columns)
     figure = drawing.canvas(max(3.8 * columns + 0.6, 5.5), 3.5 * rows + 0.7)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    lines = {}
     for axes, (group, known) in zip(panels.flat, shown, strict=False):
         for name, held in known.by_subset.items():
             if held.samples:
                 values = np.r_[0.0, held.vote_entropy]
                 share = 100 * np.r_[0.0, np.cumsum(held.counts)] / held.samples
-                axes.step(values, share, where="post", color=drawing.SUBSET_COLOURS[name], lw=2, label=name)
+                style = {"where": "post", "color": drawing.SUBSET_COLOURS[name], "lw": 2}
+                lines[name] = axes.step(values, share, **style)[0]
         axes.set_title(text.place(grid, group), fontsize=11)
         axes.set_ylim(0, 101)
     for axes in panels.flat[len(shown) :]:
@@ -220,7 +222,7 @@ def entropy_figure(grid: Grid) -> Figure | None:
         lowest = max(row for row in range(rows) if row * columns + column < len(shown))
         panels[lowest, column].set_xlabel("entropy of the ten votes, nats")
         panels[lowest, column].tick_params(labelbottom=True)
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -232,11 +234,9 @@ def mean_entropy(known: AmbiguousFaces, subset: str) -> float | None:
 
 def _compared(difference: float) -> str:
     points = 100 * difference
-    return (
-        "find as many"
-        if abs(points) < 0.05
-        else f"find {abs(points):.1f} points {'more' if points > 0 else 'fewer'}"
-    )
+    if abs(points) < 0.05:
+        return "find as many"
+    return f"find {abs(points):.1f} points {'more' if points > 0 else 'fewer'}"
 
 
 def _ranked(scores: dict[str, Score], depth: str) -> str:
