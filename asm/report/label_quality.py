@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from asm.report import drawing, text
-from asm.report.cells import Grid, Group
+from asm.report.cells import PRINTED, Grid, Group
 from asm.report.details import SUBSETS, AmbiguousFaces, Details, Hits, Measured, Score, WrongLabels
 from asm.report.layout import Table, frame_of
 
@@ -150,7 +150,8 @@ def right_labels_lost(grid: Grid) -> list[str]:
     lines = []
     for group in text.by_place(grid):
         first = next((d for d in group.done if d.mining), None)
-        if first is None or group.method != "asm" or first.noise.realised is None:
+        shown = group.method == "asm" and group.changed in ({}, PRINTED)  # not the ablations
+        if first is None or not shown or first.noise.realised is None:
             continue
         shares, precisions = first.curves.subset_noisy, first.mining.noisy_precision
         if not shares or shares[-1] is None:
