@@ -1,9 +1,11 @@
 # Two commands do all the set-up: `make repro` (the tables and figures) and `make test`.
 PYTHON ?= python3
 JOBS ?= 2
+export PROFILE RESULTS CELLS FORCE # they reach the shell as values, never as text of a command
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1 # bytecode beside the sources would count as a change
 
-.PHONY: repro faces weights pack accept test lint bench profile
+.PHONY: repro faces weights pack accept test lint bench profiles
 
 # The environment, from pinned versions. The stamp makes an interrupted installation start again.
 .venv/installed: pyproject.toml constraints.txt
@@ -12,12 +14,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# PROFILE=name switches the one line of dvc.yaml that names the profile.
-profile: .venv/installed
-ifdef PROFILE
-	@test -f profiles/$(PROFILE).yaml || { echo "error: there is no profiles/$(PROFILE).yaml; there are: $$(ls profiles)"; exit 1; }
-	@sed -i.bak -E 's|^  - profiles/[a-z0-9_-]+\.yaml|  - profiles/$(PROFILE).yaml|' dvc.yaml && rm dvc.yaml.bak
-endif
+# The folder of the profile's DVC project, or an error that says which names there are.
+enter = folder=$$(python stages/project.py "$$PROFILE") && cd "$$folder"
 
 # The stages of a group that are not up to date, $(2) at a time; a cell is evaluated once it is trained. From the
 # last in the profile to the first: short cells, which come first there, leave no core idle for long at the end.
@@ -29,33 +27,37 @@ stages = dvc stage list --name-only | grep '^$(1)@' | xargs -r dvc --wait-for-lo
 # What all cells share first: the faces, and beside them the initial weights; then the cells, $(JOBS) at a time;
 # then the rest. Plain `dvc repro` does the same one stage at a time. A failed cell stops neither the others nor
 # their tables; the last line reports it.
-repro: profile
-	@dvc repro configs
+repro: .venv/installed
+	@$(enter) && dvc repro configs
 	@$(MAKE) --no-print-directory -j $(JOBS) faces weights
-	@$(call stages,train,$(JOBS)) || true
-	dvc repro --keep-going
+	@$(enter) && { $(call stages,train,$(JOBS)) || true; }
+	@$(enter) && dvc repro --keep-going
 
 faces:
-	@$(call stages,render,1)
-	@$(call stages,align,1)
-	@$(call stages,corrupt,1)
+	@$(enter) && { $(call stages,render,1); }
+	@$(enter) && { $(call stages,align,1); }
+	@$(enter) && { $(call stages,corrupt,1); }
 
 weights:
-	@$(call stages,init,1)
+	@$(enter) && { $(call stages,init,1); }
 
 # Training on a machine without DVC (README): PROFILE.tar holds what it needs, for the cells that match CELLS.
-pack: profile
-	@test -n "$(PROFILE)" || { echo "error: which profile? make pack PROFILE=name [CELLS='glob ...']"; exit 1; }
-	@dvc repro configs
+pack: .venv/installed
+	@test -n "$$PROFILE" || { echo "error: which profile? make pack PROFILE=name [CELLS='glob ...']"; exit 1; }
+	@$(enter) && dvc repro configs
 	@$(MAKE) --no-print-directory faces
-	@set -f; python stages/elsewhere.py pack $(PROFILE).tar $(if $(CELLS),--cells $(CELLS))
+	@set -f; python stages/elsewhere.py pack "$$PROFILE.tar" --profile "$$PROFILE" $${CELLS:+--cells $$CELLS}
 
 # What it brought back becomes DVC's: exactly the accepted stages, the others stay as they are.
-accept: profile
-	@test -d "$(RESULTS)" || { echo "error: which results? make accept RESULTS=folder [PROFILE=name] [FORCE=1]"; exit 1; }
-	@dvc repro configs
-	@accepted=$$(python stages/elsewhere.py accept $(RESULTS) $(if $(FORCE),--force)); status=$$?; \
-	  echo "$$accepted"; test -z "$$accepted" || dvc commit --force $$accepted || exit; exit $$status
+accept: .venv/installed
+	@test -d "$$RESULTS" || { echo "error: which results? make accept RESULTS=folder [PROFILE=name] [FORCE=1]"; exit 1; }
+	@$(enter) && dvc repro configs
+	@accepted=$$(python stages/elsewhere.py accept "$$RESULTS" --profile "$$PROFILE" $${FORCE:+--force}); status=$$?; \
+	  echo "$$accepted"; test -z "$$accepted" || { $(enter) && dvc commit --force $$accepted; } || exit; exit $$status
+
+# The written profiles, from their axes, and every profile's dvc.yaml, from the root's.
+profiles: .venv/installed
+	python profiles/generate.py
 
 test: .venv/installed
 	python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term

@@ -1,60 +1,65 @@
-"""Write the profiles that are not demo.yaml or smoke.yaml: every cell, from the axes of the tables.
+"""Write the profiles other than demo and smoke: every cell, from the axes of the tables.
 
-Run `python profiles/generate.py` after a change here; a test keeps them in step.
+Run `make profiles` after a change here or of the root's dvc.yaml; a test keeps them in step.
 """
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER.parent / "stages"))
+
+from project import project  # noqa: E402
 
 PAPER_HEAD = """\
 # Every cell of the paper's Tables 1-3 and of its supplement's Table 1 and Fig. 1, at its size, three seeds;
 # each peer in its own paper's schedule (params.yaml, `published`; `schedule: fair` gives all of them ASM's).
 # Written by profiles/generate.py: change that. A GPU is needed, and the data and weights named here (README).
-profile: paper
 schedule: published
 training: {image_size: 224, width: 64, epochs: 100, warmup_epochs: 10, batch_size: 128, precision: bf16}
 render: {} # nothing to draw: the images are real
 datasets:
-  rafdb: {source: rafdb, root: data/raw/rafdb, options: {images: aligned}, align: {detect: false}}
+  rafdb: {source: rafdb, root: ../../data/raw/rafdb, options: {images: aligned}, align: {detect: false}}
   ferplus:
-    {source: ferplus, root: data/raw/ferplus, align: {pad: 0.25, upscale: 2.0}, set: {ran: {margin: 0.1}}}
+    source: ferplus
+    root: ../../data/raw/ferplus
+    align: {pad: 0.25, upscale: 2.0}
+    set: {ran: {margin: 0.1}}
   # its classes differ in size by a factor of 36: the peers draw them evenly
   affectnet8:
     source: affectnet
-    root: data/raw/affectnet
+    root: ../../data/raw/affectnet
     options: {num_classes: 8}
     set: {sampling: {balanced: true}, ran: {regions: 7}}
   affectnet7:
     source: affectnet
-    root: data/raw/affectnet
+    root: ../../data/raw/affectnet
     options: {num_classes: 7}
     set: {sampling: {balanced: true}, ran: {regions: 7}}
 """
 SYNTHETIC_HEAD = """\
 # Tables 1 and 3 with all methods on the demo's rendered faces, two seeds, 12 epochs instead of its 10.
 # Written by profiles/generate.py: change that.
-profile: synthetic
 training: {image_size: 48, width: 16, epochs: 12, warmup_epochs: 3, batch_size: 32}
 render:
   synthetic: {train: 1400, valid: 350, test: 700}
 datasets:
-  synthetic: {source: synthetic, root: data/synthetic/raw/synthetic}
+  synthetic: {source: synthetic, root: data/rendered/synthetic}
 """
 FERPLUS_HEAD = """\
 # FER+, real faces with ten votes each, at a size that two CPU cores train in two hours. Eight classes with
 # symmetric noise; and seven with *real* noise: FER2013's own labels in training, the votes' majority at test.
 # The rate falls to 5 % of its start over the 7 epochs, as the paper's does over its first 30 (lr_decay 0.9).
 # Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
-profile: ferplus
 training: {image_size: 48, width: 16, epochs: 7, warmup_epochs: 2, batch_size: 64}
 render: {} # nothing to draw: the images are real
 """
 FERPLUS_GPU_HEAD = """\
-# FER+ with the paper's network and image size on one GPU: ferplus.yaml's cells and more, two seeds of each.
+# FER+ with the paper's network and image size on one GPU: ferplus's cells and more, two seeds of each.
 # 30 of the paper's 100 epochs: the rate has fallen to 5 % of its start by then. With other initial weights:
-# an entry {weights: imagenet, path: data/raw/weights/resnet18-f37072fd.pth} of `inits`, named in the cells.
+# an entry {weights: imagenet, path: resnet18-f37072fd.pth} of `inits`, named in the cells.
 # Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
-profile: ferplus_gpu
 training: {image_size: 224, width: 64, epochs: 30, warmup_epochs: 10, batch_size: 128, precision: bf16}
 render: {} # nothing to draw: the images are real
 """
@@ -114,7 +119,7 @@ class Cells:
 
 
 def paper() -> str:
-    """The whole of paper.yaml."""
+    """The profile paper."""
     cells, seeds = Cells("msceleb"), (0, 1, 2)
     for dataset in ("rafdb", "ferplus", "affectnet8"):
         for noise in ("n10", "n20", "n30"):
@@ -151,7 +156,7 @@ def paper() -> str:
     return f"""\
 {PAPER_HEAD}{_both("affectnet7", "rafdb")}{_both("rafdb", "affectnet7")}{NOISES}\
 inits:
-  msceleb: {{weights: msceleb, path: data/raw/weights/resnet18_msceleb.pth}}
+  msceleb: {{weights: msceleb, path: resnet18_msceleb.pth}}
 {cells}\
 tsne: [rafdb_n00_baseline_s0, rafdb_n00_asm_s0]
 headline: {{title: "RAF-DB, 30 % symmetric noise", baseline: rafdb_n30_baseline_s0, asm: rafdb_n30_asm_s0}}
@@ -160,17 +165,18 @@ headline: {{title: "RAF-DB, 30 % symmetric noise", baseline: rafdb_n30_baseline_
 
 def _both(first: str, second: str) -> str:
     parts = {
-        "rafdb": "{source: rafdb, root: data/raw/rafdb, options: {images: original}}",
-        "affectnet7": "{source: affectnet, root: data/raw/affectnet, options: {num_classes: 7}}",
+        "rafdb": "{source: rafdb, root: ../../data/raw/rafdb, options: {images: original}}",
+        "affectnet7": "{source: affectnet, root: ../../data/raw/affectnet, options: {num_classes: 7}}",
     }
     return (
-        f"  {first}_{second}:\n    source: union\n    root: data/raw\n    options:\n      test: [{first}]\n"
+        f"  {first}_{second}:\n    source: union\n    root: ../../data/raw\n"
+        f"    options:\n      test: [{first}]\n"
         f"      parts:\n        {first}: {parts[first]}\n        {second}: {parts[second]}\n"
     )
 
 
 def synthetic() -> str:
-    """The whole of synthetic.yaml."""
+    """The profile synthetic."""
     cells, seeds = Cells("au"), (0, 1)
     for noise in ("n00", "n10", "n20", "n30"):
         for method in TABLE_1:
@@ -194,7 +200,7 @@ headline:
 
 
 def ferplus() -> str:
-    """The whole of ferplus.yaml."""
+    """The profile ferplus."""
     cells = Cells("au")
     for dataset, noise in (("ferplus", "n00"), ("ferplus", "n30"), ("ferplus7", "real")):
         for method in REAL_FACES:
@@ -211,7 +217,7 @@ def ferplus() -> str:
 
 
 def ferplus_gpu() -> str:
-    """The whole of ferplus_gpu.yaml."""
+    """The profile ferplus_gpu."""
     cells, seeds = Cells("au"), (0, 1)
     for dataset, noise in (*(("ferplus", n) for n in ("n00", "n10", "n20", "n30")), ("ferplus7", "real")):
         for method in REAL_FACES:
@@ -228,7 +234,7 @@ def _ferplus(cells: Cells, more: str = "") -> str:
     """From `datasets` on. `more`: further keys of both data sets."""
     datasets = ""
     for key, classes in (("ferplus", 8), ("ferplus7", 7)):
-        datasets += f"  {key}:\n    source: ferplus\n    root: data/raw/ferplus\n"
+        datasets += f"  {key}:\n    source: ferplus\n    root: ../../data/raw/ferplus\n"
         datasets += f"    options: {{num_classes: {classes}, rule: majority}}\n"
         datasets += (
             "    align: {pad: 0.25, upscale: 2.0} # MTCNN finds more faces in tight crops with a border\n"
@@ -251,4 +257,7 @@ PROFILES = {"paper": paper, "synthetic": synthetic, "ferplus": ferplus, "ferplus
 
 if __name__ == "__main__":
     for name, text in PROFILES.items():
-        Path(__file__).with_name(f"{name}.yaml").write_text(text(), encoding="utf-8")
+        (FOLDER / name / "profile.yaml").write_text(text(), encoding="utf-8")
+    for path in FOLDER.glob("*/profile.yaml"):
+        (path.parent / "dvc.yaml").unlink(missing_ok=True)
+        project(path.parent.name, FOLDER.parent)  # its dvc.yaml, from the root's

@@ -1,13 +1,14 @@
 """Find, align and pack the faces of one data set."""
 
+import checkout
+
 import argparse
 from pathlib import Path
 
 from asm import datasets
 from asm.errors import reported
 from asm.faces.process import align_dataset
-from asm.schema import read_yaml
-from asm.training import pick_device
+from asm.parts.device import pick_device
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -16,8 +17,7 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, required=True, help="where an interrupted run keeps its place")
     args = parser.parse_args()
     with reported():
-        config = read_yaml(args.config)
+        config = checkout.configuration(args.config, "align")
         dataset = datasets.load(config["source"], Path(config["root"]), **config["options"])
-        device = str(pick_device())
-        summary = align_dataset(dataset, **config["align"], out=args.out, work=args.work, device=device)
-        print(summary)
+        places = {"out": args.out, "work": args.work, "device": str(pick_device())}
+        print(align_dataset(dataset, **config["align"], **places, code=config["code"]))

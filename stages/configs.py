@@ -1,17 +1,21 @@
-"""params.yaml + a profile -> one small yaml per stage instance, and grid.json for the reports."""
+"""params.yaml + profile -> one small yaml per stage instance, with a hash of the code that reads it."""
+
+import checkout  # noqa: F401
 
 import argparse
 from pathlib import Path
 
+from asm.config.grid import write_configs
+from asm.config.params import load_params
+from asm.config.profile import load_profile
 from asm.errors import reported
-from asm.grid import write_configs
-from asm.params import load_params, load_profile
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, required=True)
-    parser.add_argument("--profile", type=Path, required=True)
+    parser.add_argument("--profile", type=Path, required=True, help="its name is that of its folder")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     with reported():
-        write_configs(load_params(args.params), load_profile(args.profile), args.out)
+        name = args.profile.resolve().parent.name
+        write_configs(load_params(args.params), load_profile(args.profile), name, args.out)

@@ -1,5 +1,7 @@
 """Corrupt the training labels of one data set; validation and test stay as they are."""
 
+import checkout
+
 import argparse
 import json
 from pathlib import Path
@@ -7,44 +9,44 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from asm import noise
+from asm.datasets import noise
 from asm.errors import InputError, reported
 from asm.faces import store
-from asm.schema import read_yaml
 
 
-def given_labels(train: pd.DataFrame, classes: list[str], config: dict) -> np.ndarray:
+def given_labels(train: pd.DataFrame, classes: list[str], config: dict, lists: Path) -> np.ndarray:
     """The labels that training sees, int64 [N] (-1: left out), by the configured kind of noise."""
-    clean = train["label"].to_numpy()
+    true = train["true"].to_numpy()
     if config["kind"] == "list":
-        path = Path(config["path"])
+        path = lists / config["path"]
         if not path.is_file():
             raise InputError(f"{path}: no such file; put the list of noisy labels there")
-        return noise.from_list(path, train["id"].tolist(), clean, len(classes), base=config.get("base"))
+        return noise.from_list(path, train["id"].tolist(), true, len(classes), base=config.get("base"))
     if config["kind"] == "original":
         if "original_label" not in train:
             raise InputError("noise kind 'original': this data set holds no second annotator's labels")
-        return noise.original(clean, train["original_label"].to_numpy())
+        return noise.original(true, train["original_label"].to_numpy())
     options = {key: config[key] for key in ("kind", "rate", "seed", "mode")}
-    return noise.corrupt(clean, len(classes), classes=classes, pairs=config.get("pairs"), **options)
+    return noise.corrupt(true, len(classes), classes=classes, pairs=config.get("pairs"), **options)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--lists", type=Path, required=True, help="folder of the lists of noisy labels")
     parser.add_argument("--faces", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     with reported():
-        config = read_yaml(args.config)
+        config = checkout.configuration(args.config, "corrupt")
         aligned = store.load(args.faces)
         classes, manifest = list(aligned.classes), aligned.manifest
         train = manifest[manifest["split"] == "train"]
-        given = given_labels(train, classes, config)
-        description = noise.describe(train["label"].to_numpy(), given, len(classes))
+        given = given_labels(train, classes, config, args.lists)
+        description = noise.describe(train["true"].to_numpy(), given, len(classes))
         args.out.mkdir(parents=True, exist_ok=True)
-        table = pd.DataFrame({"id": train["id"], "label": given, "clean": train["label"]})
+        table = pd.DataFrame({"id": train["id"], "given": given, "true": train["true"]})
         table.to_csv(args.out / "labels.csv", index=False)
         summary = {"kind": config["kind"], "rate": config.get("rate"), "classes": classes, **description}
         (args.out / "noise.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-        print(f"{description['flipped']} of {description['samples']} labels changed")
+        print(f"{description['wrong']} of {description['samples']} labels changed")

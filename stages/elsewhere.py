@@ -8,6 +8,8 @@ sees to that, except for initial weights that are there already (`make weights`)
 their stages for `dvc commit` (`make accept`).
 """
 
+from checkout import ROOT
+
 import argparse
 import fnmatch
 import functools
@@ -15,7 +17,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -27,45 +28,37 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # elsewhere the package is not installed
+from project import default_profile, project
 
 from asm.errors import InputError, reported
 
-ROOT = Path(__file__).resolve().parents[1]
-FORMAT = 1
+FORMAT = 2
 CODE = ("asm/", "stages/")  # comes with the clone; data/ and configs/ travel in the pack
 VERSIONS = """import json, platform, torch
 device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 print(json.dumps({"device": device, "python": platform.python_version(), "torch": torch.__version__}))"""
 Stage = dict[
     str, Any
-]  # name, cmd, deps, outs; in a pack deps are path -> sha256, None where it is made there
+]  # name, cmd, folder, deps, outs; in a pack deps are path -> sha256, None where it is made there
 
 
-def substitute(text: str, values: dict[str, str], where: str) -> str:
-    """Put in DVC's `${...}`, each of which must be known."""
-    for key in re.findall(r"\$\{(.*?)\}", text):
-        if key not in values:
-            raise InputError(f"{where}: unknown ${{{key}}}; known here: {', '.join(values)}")
-    return re.sub(r"\$\{(.*?)\}", lambda match: values[match[1]], text)
+def resolve(name: str) -> tuple[str, dict[str, Stage]]:
+    """The profile `name` ("": the default one) and its init stages, then its train stages, by name, as DVC
+    reads them; all paths as seen from the root."""
+    from dvc.repo import Repo  # at home only
 
-
-def resolve(name: str | None) -> tuple[str, dict[str, Stage]]:
-    """The profile `name` (None: dvc.yaml's), and its init and train stages by name, in its own order."""
-    from asm.schema import read_yaml  # at home only: needs pydantic and yaml
-
-    pipeline = read_yaml(ROOT / "dvc.yaml")
-    profile = read_yaml(ROOT / (f"profiles/{name}.yaml" if name else pipeline["vars"][0]))
-    stages = {}
-    for group, section in (("init", "inits"), ("train", "cells")):
-        template = pipeline["stages"][group]["do"]
-        for key, item in profile[section].items():
-            values = {"profile": profile["profile"], "key": key}
-            values |= {f"item.{k}": str(v) for k, v in item.items() if isinstance(v, str | int)}
-            fill = functools.partial(substitute, values=values, where=f"dvc.yaml: stages.{group}")
-            lists = {part: [fill(path) for path in template[part]] for part in ("deps", "outs")}
-            stages[f"{group}@{key}"] = {"name": f"{group}@{key}", "cmd": fill(template["cmd"]), **lists}
-    return profile["profile"], stages
+    home = project(name, ROOT)
+    groups: dict[str, dict[str, Stage]] = {"init": {}, "train": {}}
+    for stage in Repo(home).index.stages:
+        group = (stage.name or "").partition("@")[0]
+        if group in groups:
+            paths = {
+                "folder": os.path.relpath(home, ROOT),
+                "deps": [os.path.relpath(dep.fs_path, ROOT) for dep in stage.deps],
+                "outs": [os.path.relpath(out.fs_path, ROOT) for out in stage.outs],
+            }
+            groups[group][stage.name] = {"name": stage.name, "cmd": stage.cmd, **paths}
+    return name or default_profile(ROOT), groups["init"] | groups["train"]
 
 
 def files(path: Path) -> list[Path]:
@@ -106,7 +99,7 @@ def place(source: Path, target: Path) -> None:
     partial.replace(target)
 
 
-def pack(target: Path, name: str | None, patterns: list[str]) -> None:
+def pack(target: Path, name: str, patterns: list[str]) -> None:
     """Write the chosen cells, the initial weights that they lack, and what these stages read."""
     profile, stages = resolve(name)
     cells = [key.removeprefix("train@") for key in stages if key.startswith("train@")]
@@ -140,7 +133,7 @@ def pack(target: Path, name: str | None, patterns: list[str]) -> None:
 def _inputs(packed: list[Stage]) -> dict[str, str]:
     """What travels: path -> sha256."""
     deps = {dep: sha for stage in packed for dep, sha in stage["deps"].items()}
-    return {dep: sha for dep, sha in sorted(deps.items()) if sha and not dep.startswith(CODE)}
+    return {dep: sha for dep, sha in sorted(deps.items()) if sha}
 
 
 def _add(tar: tarfile.TarFile, name: str, content: BinaryIO) -> None:
@@ -155,7 +148,7 @@ def run(source: Path, out: Path) -> None:
     found = subprocess.run([sys.executable, "-c", VERSIONS], stdout=subprocess.PIPE, text=True)
     if found.returncode:
         raise InputError(f"{sys.executable}: this Python has no working torch")
-    from asm.checkpoint import exclusive  # needs torch
+    from asm.training.checkpoint import exclusive  # needs torch
 
     work = out.with_name(f"{out.name}.work")
     with exclusive(work):
@@ -210,7 +203,7 @@ def _run_stage(stage: Stage, about: dict[str, str], work: Path, out: Path) -> st
         if not (out / dep).exists():
             return f"{dep} has not been made"
         place(out / dep, work / dep)
-    deps = {dep: digest(ROOT / dep) if dep.startswith(CODE) else known(work / dep) for dep in stage["deps"]}
+    deps = {dep: known(work / dep) for dep in stage["deps"]}
     wanted = {"profile": about["profile"], "stage": stage["name"], "cmd": stage["cmd"], "deps": deps}
     path = out / "records" / f"{stage['name']}.json"
     if _read_record(path).items() >= {**wanted, "outs": digests(out, stage["outs"])}.items():
@@ -218,13 +211,13 @@ def _run_stage(stage: Stage, about: dict[str, str], work: Path, out: Path) -> st
         return None
     for old in (path, *(folder / each for each in stage["outs"] for folder in (out, work))):
         remove(old)  # as DVC does: nothing old stays among the new files
-    script, *options = shlex.split(stage["cmd"])[1:]
-    search = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    words = shlex.split(stage["cmd"])
+    script = next(i for i, word in enumerate(words) if word.endswith(".py"))
     print(f"{stage['name']}:", flush=True)
     started = time.monotonic()
-    status = subprocess.run(
-        [sys.executable, str(ROOT / script), *options], cwd=work, env={**os.environ, "PYTHONPATH": search}
-    ).returncode
+    (work / stage["folder"]).mkdir(parents=True, exist_ok=True)
+    words[: script + 1] = [sys.executable, "-B", str(ROOT / "stages" / Path(words[script]).name)]
+    status = subprocess.run(words, cwd=work / stage["folder"]).returncode
     seconds = round(time.monotonic() - started, 1)
     if status or None in digests(work, stage["outs"]).values():
         return f"exit status {status}; its own message is above"
@@ -249,9 +242,9 @@ def _read_record(path: Path) -> dict[str, Any]:
         return {}
 
 
-def accept(results: Path, force: bool) -> None:
+def accept(results: Path, name: str, force: bool) -> None:
     """Put the results where DVC expects them, each only if it is what the pipeline would make now."""
-    profile, stages = resolve(None)
+    profile, stages = resolve(name)
     paths = sorted((results / "records").glob("*.json"))  # init@ before train@, which may start from it
     if not paths:
         raise InputError(f"{results}: no records/*.json in it; expected the folder that `run` wrote")
@@ -276,13 +269,13 @@ def _faults(record: Stage, profile: str, stage: Stage | None, results: Path, for
     if not record:
         yield "its record is damaged; copy it again"
     elif record["profile"] != profile or stage is None:
-        yield f"it is of profile {record['profile']}; dvc.yaml names {profile}, which has no such stage"
+        yield f"it is of profile {record['profile']}; {profile} was named, or has no such stage"
     elif record["cmd"] != stage["cmd"] or set(record["outs"]) != set(stage["outs"]):
         yield f"dvc.yaml differs: the stage {again}"
     else:
         for dep in dict.fromkeys([*stage["deps"], *record["deps"]]):
             if record["deps"].get(dep) != known(ROOT / dep):
-                kind = {"configs": "configuration", "data": "data set"}.get(dep.split("/")[0], "code")
+                kind = "configuration or code" if "configs" in Path(dep).parts else "data"
                 yield f"{dep} differs: the {kind} {again}"
         for out, sha in record["outs"].items():
             if sha is None or digest(results / out) != sha:
@@ -296,13 +289,14 @@ if __name__ == "__main__":
     commands = parser.add_subparsers(dest="command", required=True)
     packing = commands.add_parser("pack", help="at home: write what training needs into one file")
     packing.add_argument("pack", type=Path)
-    packing.add_argument("--profile", help="default: the one that dvc.yaml names")
+    packing.add_argument("--profile", default="", help="default: the one of the root's dvc.yaml")
     packing.add_argument("--cells", nargs="+", default=["*"], metavar="GLOB", help="default: all")
     running = commands.add_parser("run", help="elsewhere: train, or go on; needs neither DVC nor a network")
     running.add_argument("pack", type=Path)
     running.add_argument("--out", type=Path, required=True, help="folder of the results, to be taken back")
     accepting = commands.add_parser("accept", help="at home: take over the results that fit, and name them")
     accepting.add_argument("results", type=Path)
+    accepting.add_argument("--profile", default="", help="default: the one of the root's dvc.yaml")
     accepting.add_argument("--force", action="store_true", help="replace other results that are here already")
     args = parser.parse_args()
     with reported():
@@ -311,4 +305,4 @@ if __name__ == "__main__":
         elif args.command == "run":
             run(args.pack.resolve(), args.out.resolve())
         else:
-            accept(args.results, args.force)
+            accept(args.results, args.profile, args.force)

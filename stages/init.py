@@ -1,5 +1,7 @@
 """The backbone's initial weights: read and checked from a file, pre-trained on rendered faces, or none."""
 
+import checkout
+
 import argparse
 import json
 from pathlib import Path
@@ -7,22 +9,23 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from asm.datasets.synthetic import render_action_units
+from asm.config.cell import Augment
+from asm.config.schema import parse
 from asm.errors import reported
-from asm.params import Augment, Pretrain
-from asm.pretraining import align_rendered, regress_action_units
-from asm.schema import parse, read_yaml
-from asm.training import pick_device
-from asm.weights import read_weights
+from asm.parts.device import pick_device
+from asm.parts.weights import read_weights
+from asm.rendered.dataset import render_action_units
+from asm.training.pretraining import Pretrain, align_rendered, regress_action_units
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--files", type=Path, required=True, help="folder of the weights that users bring")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     with reported():
-        config = read_yaml(args.config)
-        summary = {"weights": config["weights"], "width": config["width"]}
+        config = checkout.configuration(args.config, "init")
+        summary = {"weights": config["weights"], "backbone": config["backbone"], "width": config["width"]}
         args.out.mkdir(parents=True, exist_ok=True)
         if config["weights"] == "synthetic":
             pretrain = parse(Pretrain, config["pretrain"], str(args.config))
@@ -31,6 +34,7 @@ if __name__ == "__main__":
             state, errors = regress_action_units(
                 faces,
                 torch.from_numpy(units),
+                config["backbone"],
                 config["width"],
                 config["epochs"],
                 pretrain,
@@ -40,7 +44,8 @@ if __name__ == "__main__":
             summary |= {"faces": config["faces"], "squared_error_by_epoch": [round(e, 5) for e in errors]}
             save_file(state, args.out / "weights.safetensors")
         elif config["weights"] != "none":
-            state = read_weights(Path(config["path"]), config["width"], config["weights"])
+            path = args.files / config["path"]
+            state = read_weights(path, config["backbone"], config["width"], config["weights"])
             summary |= {"path": config["path"], "tensors": len(state)}
             save_file(state, args.out / "weights.safetensors")
         (args.out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

@@ -1,5 +1,7 @@
 """Train one cell of the grid; with ASM_PROCESSES=n in the environment by n processes, one a GPU."""
 
+import checkout
+
 import argparse
 import os
 import sys
@@ -8,22 +10,20 @@ from pathlib import Path
 import pandas as pd
 from torch.distributed.run import main as torchrun
 
-from asm.data import select
+from asm.config.cell import load_cell
 from asm.errors import reported
 from asm.faces import store
-from asm.params import load_cell
-from asm.training import pick_device, train
-from asm.weights import read_weights
+from asm.parts.batches import cell_data
+from asm.parts.device import pick_device
+from asm.parts.weights import read_weights
+from asm.training.cell import train
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--faces", type=Path, required=True, help="aligned faces")
-    parser.add_argument("--labels", type=Path, required=True, help="given labels of the training samples")
-    parser.add_argument("--init", type=Path, required=True, help="initial weights")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--checkpoints", type=Path, required=True)
-    parser.add_argument("--timing", type=Path, required=True)
+    parser.add_argument("cell", help="configs/train/<cell>.yaml -> runs/<cell>, timing/<cell>.csv")
+    parser.add_argument("dataset", help="data/aligned/<dataset>: aligned faces")
+    parser.add_argument("noise", help="data/labels/<dataset>_<noise>: given labels of the training samples")
+    parser.add_argument("init", help="data/init/<init>: initial weights")
     args = parser.parse_args()
     processes = os.environ.get("ASM_PROCESSES", "1")
     if not processes.isdigit() or int(processes) == 0:
@@ -31,17 +31,21 @@ if __name__ == "__main__":
     if processes != "1" and "RANK" not in os.environ:
         sys.exit(torchrun(["--standalone", f"--nproc-per-node={processes}", *sys.argv]))
     with reported():
-        config = load_cell(args.config)
-        weights = args.init / "weights.safetensors"
+        path = Path("configs", "train", f"{args.cell}.yaml")
+        checkout.configuration(path, "train")
+        config = load_cell(path)
+        labels = Path("data", "labels", f"{args.dataset}_{args.noise}", "labels.csv")
+        weights = Path("data", "init", args.init, "weights.safetensors")
+        size = config.training
         train(
             config,
-            select(
-                store.load(args.faces),
-                pd.read_csv(args.labels / "labels.csv", dtype={"id": str}, keep_default_na=False),
+            cell_data(
+                store.load(Path("data", "aligned", args.dataset)),
+                pd.read_csv(labels, dtype={"id": str}, keep_default_na=False),
             ),
-            read_weights(weights, config.training.width) if weights.is_file() else None,
-            args.out,
-            args.checkpoints,
-            args.timing,
-            pick_device(),
+            read_weights(weights, size.backbone, size.width) if weights.is_file() else None,
+            out=Path("runs", args.cell),
+            checkpoints=Path("checkpoints", args.cell),
+            timing=Path("timing", f"{args.cell}.csv"),
+            device=pick_device(),
         )

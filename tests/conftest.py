@@ -1,10 +1,15 @@
 """Fixtures of all tests. One thread: so is every cell trained, and two runs write the same bytes."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from tiny import make_data
 
-from asm.data import Data
+from asm.config.cell import CellConfig
+from asm.parts.batches import Data
+from asm.training import cell
 
 torch.set_num_threads(1)
 
@@ -12,3 +17,16 @@ torch.set_num_threads(1)
 @pytest.fixture
 def data() -> Data:
     return make_data()
+
+
+@pytest.fixture
+def train_cell() -> Callable[[CellConfig, Data, Path], dict[str, bytes]]:
+    """Trains a cell on the CPU, into out/, ck/ (its checkpoint) and timing.csv of a folder; returns the bytes
+    of each file of its results."""
+
+    def train(config: CellConfig, data: Data, folder: Path) -> dict[str, bytes]:
+        out = folder / "out"
+        cell.train(config, data, None, out, folder / "ck", folder / "timing.csv", torch.device("cpu"))
+        return {path.name: path.read_bytes() for path in out.iterdir()}
+
+    return train

@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 
-from asm import checkpoint
 from asm.errors import InputError
+from asm.training import checkpoint
 
 
 def test_what_is_saved_is_loaded(tmp_path):
@@ -62,7 +62,7 @@ def test_a_real_full_device_is_reported_the_same_way(tmp_path):
 
 def test_a_second_process_is_turned_away_and_let_in_after_the_first(tmp_path):
     hold = (
-        "import sys; from pathlib import Path; from asm import checkpoint\n"
+        "import sys; from pathlib import Path; from asm.training import checkpoint\n"
         "with checkpoint.exclusive(Path(sys.argv[1])):\n"
         "    print('held', flush=True); sys.stdin.read()\n"
     )

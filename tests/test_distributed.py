@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_training import run
 from tiny import make_config, make_data, make_method
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,14 +47,14 @@ def test_mining_covers_each_sample_once_and_gives_the_partition_of_one_process(f
 
 @pytest.mark.parametrize("name", ["baseline", "asm"])
 def test_an_epoch_ends_with_the_weights_of_one_process(found, name):
-    """Batches of 8, and a last one of 7 whose shares differ."""
+    """Batches of 8, and a last one of 7 whose parts differ."""
     single = distributed_child.one_epoch(name)
     untrained = make_method(name, make_data(train=31), **distributed_child.FROZEN).state_dict()
     for one in found:
         assert one["epoch"][name]["loss"] == pytest.approx(single["loss"], rel=1e-5)
         for key, value in single["state"].items():
             torch.testing.assert_close(one["epoch"][name]["state"][key], value, rtol=1e-4, atol=1e-6)
-    weight = "networks.0.layer4.1.conv2.weight"
+    weight = "networks.0.stages.3.1.conv2.weight"
     assert not torch.allclose(single["state"][weight], untrained[weight], rtol=1e-2)
 
 
@@ -73,8 +72,8 @@ def test_fewer_batches_than_processes(found):
         assert torch.equal(one["few"], expected)
 
 
-def test_one_process_goes_on_where_two_stopped(together, capsys):
-    files = run(make_config(), make_data(), together)
+def test_one_process_goes_on_where_two_stopped(together, train_cell, capsys):
+    files = train_cell(make_config(), make_data(), together)
     assert "going on after epoch 2" in capsys.readouterr().out
     history = pd.read_csv(together / "out" / "history.csv")
     assert history["epoch"].tolist() == [1, 2, 3, 4]

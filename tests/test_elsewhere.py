@@ -1,6 +1,6 @@
 """Training on another machine and back: with fake stages in a small repository, then once with real DVC."""
 
-import importlib.util
+import hashlib
 import json
 import os
 import shutil
@@ -12,12 +12,6 @@ from pathlib import Path
 import pytest
 import yaml
 from tiny_pipeline import ROOT, Workspace, make_workspace
-
-from asm.errors import InputError
-
-SPEC = importlib.util.spec_from_file_location("elsewhere", ROOT / "stages" / "elsewhere.py")
-elsewhere = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(elsewhere)
 
 # A stage that reads and writes as the real ones do. It fails where its configuration says so.
 FAKE_STAGE = """\
@@ -31,26 +25,23 @@ for out in outs:
     out.mkdir(parents=True)
     (out / "text").write_text(config.read_text() + (read / "text").read_text())
 """
-FAKE_PIPELINE = {
-    "vars": ["profiles/fake.yaml"],
-    "stages": {
-        "init": {
-            "do": {
-                "cmd": "python stages/fake.py configs/${profile}/${key} data/raw data/${profile}/init/${key}",
-                "deps": ["stages/fake.py", "configs/${profile}/${key}", "data/raw"],
-                "outs": ["data/${profile}/init/${key}"],
-            }
-        },
-        "train": {
-            "do": {
-                "cmd": "python stages/fake.py configs/${profile}/${key} data/${profile}/init/${item.init} "
-                "runs/${key} timing/${key}",
-                "deps": ["stages/fake.py", "configs/${profile}/${key}", "data/${profile}/init/${item.init}"],
-                "outs": ["runs/${key}", "timing/${key}"],
-            }
-        },
-    },
-}
+FAKE_PIPELINE = """\
+vars:
+  - profiles/fake/profile.yaml
+stages:
+  init:
+    foreach: ${inits}
+    do:
+      cmd: python -B stages/fake.py configs/${key} data/raw data/init/${key}
+      deps: ["configs/${key}", data/raw]
+      outs: ["data/init/${key}"]
+  train:
+    foreach: ${cells}
+    do:
+      cmd: python -B stages/fake.py configs/${key} data/init/${item.init} runs/${key} timing/${key}
+      deps: ["configs/${key}", "data/init/${item.init}"]
+      outs: ["runs/${key}", "timing/${key}"]
+"""
 FAKE_TORCH = "class cuda:\n    is_available = staticmethod(lambda: False)\n__version__ = 'fake'\n"
 
 
@@ -63,7 +54,7 @@ class Clone:
 
     def call(self, *words: str | Path, expect: int = 0) -> str:
         done = subprocess.run(
-            [sys.executable, "stages/elsewhere.py", *map(str, words)],
+            [sys.executable, "-B", "stages/elsewhere.py", *map(str, words)],
             cwd=self.path,
             env=self.env,
             capture_output=True,
@@ -78,19 +69,23 @@ class Clone:
 def home(tmp_path) -> Clone:
     """A repository of fake stages: cells one and two start from a, three from b, which is not there yet."""
     path = tmp_path / "home"
-    modules = [f"asm/{name}.py" for name in ("__init__", "errors", "schema", "checkpoint")]
-    for name in ("stages/elsewhere.py", *modules):
+    modules = ("", "config.", "config.code", "config.schema", "errors", "training.", "training.checkpoint")
+    files = [f"asm/{name.replace('.', '/')}" for name in modules]
+    scripts = (f"stages/{name}.py" for name in ("elsewhere", "checkout", "project"))
+    for name in (*scripts, *(f"{file}__init__.py" if file.endswith("/") else f"{file}.py" for file in files)):
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, path / name)
     cells = {cell: {"init": init} for cell, init in (("one", "a"), ("two", "a"), ("three", "b"))}
-    write(path / "dvc.yaml", yaml.safe_dump(FAKE_PIPELINE))
-    profile = {"profile": "fake", "inits": {"a": {}, "b": {}}, "cells": cells}
-    write(path / "profiles" / "fake.yaml", yaml.safe_dump(profile, sort_keys=False))
+    write(path / "dvc.yaml", FAKE_PIPELINE)
+    write(path / ".dvc" / "config", "[core]\n    analytics = false\n")
+    subprocess.run(["git", "init", "-q"], cwd=path, check=True)
+    profile = {"inits": {"a": {"weights": "none"}, "b": {"weights": "none"}}, "cells": cells}
+    write(path / "profiles" / "fake" / "profile.yaml", yaml.safe_dump(profile, sort_keys=False))
     write(path / "stages" / "fake.py", FAKE_STAGE)
     for name in ("a", "b", *cells):
-        write(path / "configs" / "fake" / name, f"config of {name}\n")
+        write(path / "configs" / name, f"config of {name}\n")
     write(path / "data" / "raw" / "text", "raw\n")
-    write(path / "data" / "fake" / "init" / "a" / "text", "weights of a\n")
+    write(path / "data" / "init" / "a" / "text", "weights of a\n")
     write(tmp_path / "fake" / "torch.py", FAKE_TORCH)
     return Clone(path, PYTHONPATH=str(tmp_path / "fake"))
 
@@ -109,27 +104,37 @@ def copy_of(home: Clone, path: Path) -> Clone:
     return clone
 
 
+def packed_digest(folder: Path, path: str) -> str:
+    """Of a folder of one file, as records have it."""
+    (file,) = (folder / path).iterdir()
+    content = hashlib.sha256(file.read_bytes()).hexdigest()
+    return hashlib.sha256(f"{file.name}\0{content}\n".encode()).hexdigest()
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_substitution_knows_every_key_or_stops():
-    values = {"profile": "demo", "key": "x", "item.init": "au"}
-    assert elsewhere.substitute("a/${profile}/${key}_${item.init}", values, "here") == "a/demo/x_au"
-    with pytest.raises(
-        InputError, match=r"^here: unknown \$\{item\.seed\}; known here: profile, key, item.init$"
-    ):
-        elsewhere.substitute("a/${item.seed}", values, "here")
-
-
 def test_every_profile_resolves():
-    for path in (ROOT / "profiles").glob("*.yaml"):
-        profile, stages = elsewhere.resolve(path.stem)
-        cells = yaml.safe_load(path.read_text())["cells"]
-        assert [name for name in stages if name.startswith("train@")] == [f"train@{cell}" for cell in cells]
+    code = "import sys, json, elsewhere; print(json.dumps([elsewhere.resolve(n) for n in sys.argv[1:]]))"
+    names = sorted(path.parent.name for path in (ROOT / "profiles").glob("*/profile.yaml"))
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code, *names],
+        cwd=ROOT / "stages",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name, (profile, stages) in zip(names, json.loads(done.stdout), strict=True):
+        assert profile == name
+        cells = yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text())["cells"]
+        assert [key for key in stages if key.startswith("train@")] == [f"train@{cell}" for cell in cells]
         outs = [out for stage in stages.values() for out in stage["outs"]]
         assert len(outs) == len(set(outs))
-        assert all(f"/{profile}/" in out for out in outs)
+        folder = "" if name == "demo" else f"profiles/{name}/"
+        assert all(
+            out.startswith((f"{folder}runs/", f"{folder}data/init/", f"{folder}timing/")) for out in outs
+        )
 
 
 def test_the_same_inputs_make_the_same_pack(home, tmp_path):
@@ -141,22 +146,22 @@ def test_the_same_inputs_make_the_same_pack(home, tmp_path):
     with tarfile.open(tmp_path / "1.tar") as tar:
         assert tar.getnames() == [
             "pack.json",
-            *("configs/fake/b", "configs/fake/three", "configs/fake/two"),
-            *("data/fake/init/a/text", "data/raw/text"),  # b is to be made there, from raw
+            *("configs/b", "configs/three", "configs/two"),
+            *("data/init/a/text", "data/raw/text"),  # b is to be made there, from raw
         ]
 
 
 def test_pack_says_what_is_missing(home, tmp_path):
-    (home.path / "configs" / "fake" / "two").unlink()
+    (home.path / "configs" / "two").unlink()
     message = home.call("pack", tmp_path / "fake.tar", expect=1)
-    assert "configs/fake/two: not found, and train@two reads it; make it with `dvc repro configs`" in message
+    assert "configs/two: not found, and train@two reads it; make it with `dvc repro configs`" in message
     assert not list(tmp_path.glob("*.tar*"))
     assert "has only the cells one, two, three" in home.call("pack", "x.tar", "--cells", "four", expect=1)
-    assert "no such file" in home.call("pack", "x.tar", "--profile", "other", expect=1)
+    assert "There are fake" in home.call("pack", "x.tar", "--profile", "other", expect=1)
 
 
 def test_there_and_back(home, tmp_path):
-    (home.path / "configs" / "fake" / "one").write_text("fail")
+    (home.path / "configs" / "one").write_text("fail")
     home.call("pack", tmp_path / "fake.tar")
     away, results = copy_of(home, tmp_path / "away"), tmp_path / "results"
     count = tmp_path / "results.work" / "count"
@@ -168,7 +173,7 @@ def test_there_and_back(home, tmp_path):
     assert sorted(os.listdir(results / "records")) == ["init@b.json", "train@three.json", "train@two.json"]
     assert (results / "runs" / "three" / "text").read_text() == "config of three\nconfig of b\nraw\n"
     record = json.loads((results / "records" / "train@two.json").read_text())
-    assert record["deps"]["data/fake/init/a"] == elsewhere.digest(home.path / "data/fake/init/a")
+    assert record["deps"]["data/init/a"] == packed_digest(home.path, "data/init/a")
     assert (record["device"], record["torch"], record["processes"]) == ("cpu", "fake", "1")
 
     # again: what has a record that fits is not run; a result that was spoilt is
@@ -197,16 +202,16 @@ def test_there_and_back(home, tmp_path):
     assert (home.path / "runs" / "two" / "text").read_text() == "config of two\nweights of a\n"
 
     # what has changed at home since is named
-    write(home.path / "data" / "fake" / "init" / "b" / "text", "other weights")
-    write(home.path / "stages" / "fake.py", FAKE_STAGE + "\n")
+    write(home.path / "data" / "init" / "b" / "text", "other weights")
+    write(home.path / "configs" / "two", "config of two, of other code\n")
     message = home.call("accept", results, expect=1)
-    assert "data/fake/init/b: another one is here already" in message
-    assert "data/fake/init/b differs: the data set has changed since; pack and run again" in message
-    assert "stages/fake.py differs: the code has changed since" in message
+    assert "data/init/b: another one is here already" in message
+    assert "data/init/b differs: the data has changed since; pack and run again" in message
+    assert "configs/two differs: the configuration or code has changed since" in message
     assert "error: 3 of 3 results were refused" in message
-    profile = home.path / "profiles" / "fake.yaml"
-    profile.write_text(profile.read_text().replace("profile: fake", "profile: other"))
-    assert "it is of profile fake; dvc.yaml names other" in home.call("accept", results, expect=1)
+    shutil.copytree(home.path / "profiles" / "fake", home.path / "profiles" / "other")
+    message = home.call("accept", results, "--profile", "other", expect=1)
+    assert "it is of profile fake; other was named" in message
     assert "no records/*.json in it" in home.call("accept", tmp_path / "nothing", expect=1)
 
 
@@ -218,7 +223,7 @@ def test_run_refuses_other_code_and_damaged_packs(home, tmp_path):
     (tmp_path / "flipped.tar").write_bytes(content.replace(b"weights of a", b"weights of b"))
     assert "cannot be unpacked" in away.call("run", tmp_path / "cut.tar", "--out", "results", expect=1)
     message = away.call("run", tmp_path / "flipped.tar", "--out", "results", expect=1)
-    assert "data/fake/init/a in it is damaged; copy the pack again" in message
+    assert "data/init/a in it is damaged; copy the pack again" in message
     write(away.path / "asm" / "errors.py", (ROOT / "asm" / "errors.py").read_text() + "\n")
     message = away.call("run", tmp_path / "fake.tar", "--out", "results", expect=1)
     assert "asm/errors.py: differs; check out the commit that the pack was made from" in message
@@ -259,12 +264,12 @@ def test_a_cell_trained_elsewhere_is_dvcs_own(tmp_path):
     # one of two damaged on the way: the other is taken over
     results = home.path / "results"
     shutil.copytree(away.path / "results", results)
-    weights = results / "runs" / "tiny" / "asm" / "weights.safetensors"
+    weights = results / "runs" / "asm" / "weights.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     message = make(home, "accept", "RESULTS=results", expect=2)
-    assert "refused train@asm:\n  results/runs/tiny/asm is not what its record says" in message
-    assert os.listdir(home.path / "runs" / "tiny") == ["base"]
+    assert "refused train@asm:\n  results/runs/asm is not what its record says" in message
+    assert os.listdir(home.path / "runs") == ["base"]
     is_locked(home, "init@none", "train@base")
     weights.write_bytes(content)
     make(home, "accept", "RESULTS=results")
@@ -275,7 +280,9 @@ def test_a_cell_trained_elsewhere_is_dvcs_own(tmp_path):
         record = json.loads(path.read_text())
         assert record["cmd"] == locked[record["stage"]]["cmd"]
         for part in ("deps", "outs"):
-            assert set(record[part]) == {each["path"] for each in locked[record["stage"]][part]}
+            assert set(record[part]) == {
+                os.path.normpath(each["path"]) for each in locked[record["stage"]][part]
+            }
 
     # another configuration: none of it fits, and none of it is touched
     params = home.path / "params.yaml"
@@ -285,7 +292,7 @@ def test_a_cell_trained_elsewhere_is_dvcs_own(tmp_path):
     params.write_text(yaml.safe_dump(changed))
     before = tree(home.path / "runs")
     message = make(home, "accept", "RESULTS=results", "FORCE=1", expect=2)
-    assert "configs/tiny/cells/base.yaml differs: the configuration has changed since; pack" in message
+    assert "configs/train/base.yaml differs: the configuration or code has changed since; pack" in message
     assert "refused train@asm" in message
     assert tree(home.path / "runs") == before
 

@@ -105,7 +105,7 @@ def test_both_readings_of_eq_3_agree_on_correct_predictions(case):
     )
 
 
-def test_the_printed_reading_cannot_see_a_flipped_label():
+def test_the_printed_reading_cannot_see_a_wrong_label():
     # one confident sample with a wrong label: "max" calls it clean, "label" noisy
     probs, wrong = torch.tensor([[0.95, 0.05]]), torch.tensor([1])
     clean, noisy = torch.tensor([0.8, 0.8]), torch.tensor([0.2, 0.2])

@@ -1,11 +1,12 @@
+import hypothesis
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import chisquare
 
-from asm import noise
+from asm.datasets import noise
 from asm.errors import InputError
 
 FER = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
@@ -29,19 +30,19 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @quick
-@given(labelled(), rates, seeds)
+@hypothesis.given(labelled(), rates, seeds)
 def test_exact_symmetric_noise_changes_exactly_so_many(data, rate, seed):
     labels, num_classes = data
     before = labels.copy()
-    noisy = noise.corrupt(labels, num_classes, kind="symmetric", rate=rate, mode="exact", seed=seed)
-    assert (noisy != labels).sum() == round(rate * len(labels))
+    given = noise.corrupt(labels, num_classes, kind="symmetric", rate=rate, mode="exact", seed=seed)
+    assert (given != labels).sum() == round(rate * len(labels))
     assert (labels == before).all()
-    assert noisy.dtype == np.int64
-    assert not len(noisy) or (noisy.min() >= 0 and noisy.max() < num_classes)
+    assert given.dtype == np.int64
+    assert not len(given) or (given.min() >= 0 and given.max() < num_classes)
 
 
 @quick
-@given(labelled(), rates, seeds, st.sampled_from(noise.MODES))
+@hypothesis.given(labelled(), rates, seeds, st.sampled_from(noise.MODES))
 def test_equal_arguments_give_equal_labels(data, rate, seed, mode):
     labels, num_classes = data
     options = {"kind": "symmetric", "rate": rate, "mode": mode, "seed": seed}
@@ -50,22 +51,22 @@ def test_equal_arguments_give_equal_labels(data, rate, seed, mode):
 
 
 @quick
-@given(labelled(), seeds, st.sampled_from(noise.MODES))
+@hypothesis.given(labelled(), seeds, st.sampled_from(noise.MODES))
 def test_no_noise_changes_nothing(data, seed, mode):
     labels, num_classes = data
-    noisy = noise.corrupt(labels, num_classes, kind="symmetric", rate=0.0, mode=mode, seed=seed)
-    assert (noisy == labels).all()
-    assert noisy is not labels
+    given = noise.corrupt(labels, num_classes, kind="symmetric", rate=0.0, mode=mode, seed=seed)
+    assert (given == labels).all()
+    assert given is not labels
 
 
 @quick
-@given(arrays(np.int64, st.integers(0, 200), elements=st.integers(0, 7)), rates, seeds)
+@hypothesis.given(arrays(np.int64, st.integers(0, 200), elements=st.integers(0, 7)), rates, seeds)
 def test_asymmetric_noise_only_takes_the_pair(labels, rate, seed):
-    noisy = noise.corrupt(labels, 8, kind="asymmetric", rate=rate, mode="exact", seed=seed, classes=FER)
-    changed = noisy != labels
+    given = noise.corrupt(labels, 8, kind="asymmetric", rate=rate, mode="exact", seed=seed, classes=FER)
+    changed = given != labels
     assert changed.sum() == round(rate * len(labels))  # every expression has a pair
     partner = np.array([FER.index(noise.FER_PAIRS[c]) for c in FER])
-    assert (noisy[changed] == partner[labels[changed]]).all()
+    assert (given[changed] == partner[labels[changed]]).all()
 
 
 def test_seeds_differ():
@@ -76,41 +77,41 @@ def test_seeds_differ():
 
 def test_the_draw_is_pinned():
     """Fixed values: another draw would silently change every corrupted data set."""
-    noisy = noise.corrupt(np.arange(12) % 3, 3, kind="symmetric", rate=0.5, seed=0)
+    given = noise.corrupt(np.arange(12) % 3, 3, kind="symmetric", rate=0.5, seed=0)
     rng = np.random.Generator(np.random.PCG64(0))
     chosen = np.flatnonzero(rng.random(12) < 0.5)
     assert chosen.tolist() == [1, 2, 3, 11]
-    assert noisy.tolist() == [0, 2, 1, 2, 1, 2, 0, 1, 2, 0, 1, 0]
+    assert given.tolist() == [0, 2, 1, 2, 1, 2, 0, 1, 2, 0, 1, 0]
 
 
 @pytest.mark.parametrize("mode", noise.MODES)
 def test_symmetric_noise_is_uniform_over_the_other_classes(mode):
     num_classes, n, rate = 7, 140_000, 0.3
     labels = np.repeat(np.arange(num_classes), n // num_classes)
-    noisy = noise.corrupt(labels, num_classes, kind="symmetric", rate=rate, mode=mode, seed=3)
+    given = noise.corrupt(labels, num_classes, kind="symmetric", rate=rate, mode=mode, seed=3)
     for k in range(num_classes):
-        counts = np.bincount(noisy[labels == k], minlength=num_classes)
+        counts = np.bincount(given[labels == k], minlength=num_classes)
         others = np.delete(counts, k)
         assert chisquare(others).pvalue > 1e-3
-    flips = [(noisy[labels == k] != k).sum() for k in range(num_classes)]
-    assert chisquare(flips).pvalue > 1e-3  # no class is hit more than another
+    wrong = [(given[labels == k] != k).sum() for k in range(num_classes)]
+    assert chisquare(wrong).pvalue > 1e-3  # no class is hit more than another
 
 
 def test_bernoulli_rate_varies_as_the_binomial():
     n, rate = 20_000, 0.2
-    flips = [
+    wrong = [
         (noise.corrupt(np.zeros(n, np.int64), 7, kind="symmetric", rate=rate, seed=s) != 0).sum()
         for s in range(50)
     ]
     sd = np.sqrt(n * rate * (1 - rate))
-    assert abs(np.mean(flips) - n * rate) < 4 * sd / np.sqrt(50)
-    assert 0.6 * sd < np.std(flips) < 1.5 * sd
+    assert abs(np.mean(wrong) - n * rate) < 4 * sd / np.sqrt(50)
+    assert 0.6 * sd < np.std(wrong) < 1.5 * sd
 
 
 def test_asymmetric_pairs_of_ones_own():
     classes = ("a", "b", "c")
     labels = np.repeat([0, 1, 2], 100)
-    noisy = noise.corrupt(
+    given = noise.corrupt(
         labels,
         3,
         kind="asymmetric",
@@ -120,19 +121,19 @@ def test_asymmetric_pairs_of_ones_own():
         classes=classes,
         pairs={"a": "c", "c": "b"},
     )
-    assert (noisy != labels).sum() == 100  # half of the 200 that have a pair
-    assert (noisy[labels == 1] == 1).all()
-    assert set(noisy[labels == 0]) == {0, 2}
-    assert set(noisy[labels == 2]) == {1, 2}
+    assert (given != labels).sum() == 100  # half of the 200 that have a pair
+    assert (given[labels == 1] == 1).all()
+    assert set(given[labels == 0]) == {0, 2}
+    assert set(given[labels == 2]) == {1, 2}
 
 
 def test_a_default_partner_that_is_absent_leaves_the_class_alone():
     labels = np.repeat([0, 1, 2], 50)
-    noisy = noise.corrupt(
+    given = noise.corrupt(
         labels, 3, kind="asymmetric", rate=0.9, seed=0, classes=("fear", "surprise", "anger")
     )
-    assert (noisy[labels == 2] == 2).all()  # anger's partner disgust is not among the classes
-    assert (noisy[labels == 0] == 1).any()
+    assert (given[labels == 2] == 2).all()  # anger's partner disgust is not among the classes
+    assert (given[labels == 0] == 1).any()
 
 
 @pytest.mark.parametrize(
@@ -148,8 +149,8 @@ def test_a_default_partner_that_is_absent_leaves_the_class_alone():
         ({"rate": float("nan")}, "found nan"),
         ({"num_classes": 1}, "two or more classes, found 1"),
         ({"num_classes": 2}, "expected labels 0 to 1, found 0 to 2"),
-        ({"labels": np.array([0.0, 1.0])}, "expected whole numbers .* found float64"),
-        ({"labels": np.array([[0, 1]])}, r"found int64 \[1, 2\]"),
+        ({"true": np.array([0.0, 1.0])}, "expected whole numbers .* found float64"),
+        ({"true": np.array([[0, 1]])}, r"found int64 \[1, 2\]"),
         ({"kind": "asymmetric"}, "needs the names of the 3 classes, found none"),
         ({"kind": "asymmetric", "classes": ("a", "b")}, "names of the 3 classes, found a, b"),
         ({"kind": "asymmetric", "classes": ("a", "b", "c")}, "no default pair is among the classes a, b, c"),
@@ -161,7 +162,7 @@ def test_a_default_partner_that_is_absent_leaves_the_class_alone():
     ],
 )
 def test_corrupt_refuses(options, message):
-    arguments = {"labels": np.array([0, 1, 2]), "num_classes": 3, "kind": "symmetric", "rate": 0.1, "seed": 0}
+    arguments = {"true": np.array([0, 1, 2]), "num_classes": 3, "kind": "symmetric", "rate": 0.1, "seed": 0}
     with pytest.raises(InputError, match=message):
         noise.corrupt(**{**arguments, **options})
 
@@ -169,12 +170,12 @@ def test_corrupt_refuses(options, message):
 # --- from_list --------------------------------------------------------------------------------------------
 
 IDS = ["train_00001", "train_00002", "train_00003"]
-CLEAN = np.array([4, 0, 6])
+TRUE = np.array([4, 0, 6])
 
 
-def read(tmp_path, text: str, ids=IDS, clean=CLEAN, **options) -> list[int]:
+def read(tmp_path, text: str, ids=IDS, true=TRUE, **options) -> list[int]:
     (tmp_path / "noise01.txt").write_text(text)
-    return noise.from_list(tmp_path / "noise01.txt", ids, clean, 7, **options).tolist()
+    return noise.from_list(tmp_path / "noise01.txt", ids, true, 7, **options).tolist()
 
 
 def test_list_counted_from_one(tmp_path):
@@ -190,10 +191,10 @@ def test_list_counted_from_zero_with_absolute_paths(tmp_path):
 
 def test_list_with_neither_end_of_the_range_goes_by_agreement(tmp_path):
     rows = "train_00001.jpg {}\ntrain_00002.jpg {}\ntrain_00003.jpg {}\n"
-    clean = np.array([2, 3, 4])
-    assert read(tmp_path, rows.format(2, 3, 5), clean=clean) == [2, 3, 5]  # from 0
-    assert read(tmp_path, rows.format(3, 4, 6), clean=clean) == [2, 3, 5]  # from 1
-    assert read(tmp_path, rows.format(3, 4, 6), clean=clean, base=0) == [3, 4, 6]
+    true = np.array([2, 3, 4])
+    assert read(tmp_path, rows.format(2, 3, 5), true=true) == [2, 3, 5]  # from 0
+    assert read(tmp_path, rows.format(3, 4, 6), true=true) == [2, 3, 5]  # from 1
+    assert read(tmp_path, rows.format(3, 4, 6), true=true, base=0) == [3, 4, 6]
 
 
 def test_list_may_hold_more(tmp_path):
@@ -217,7 +218,7 @@ def test_ids_may_be_paths(tmp_path):
         ("train_00001.jpg 7\n", {"base": 0}, "row 1: expected a label as a whole number 0 to 6, found '7'"),
         ("train_00001.jpg 0\n", {"base": 1}, "row 1: expected a label as a whole number 1 to 7, found '0'"),
         ("train_00001.jpg 1\nx/train_00001.jpg 2\n", {}, "row 2: 'x/train_00001.jpg' had another label"),
-        ("a.jpg 1\n", {"ids": ["x/a.jpg", "y/a.jpg"], "clean": np.array([0, 0])}, "in several folders: a"),
+        ("a.jpg 1\n", {"ids": ["x/a.jpg", "y/a.jpg"], "true": np.array([0, 0])}, "in several folders: a"),
     ],
 )  # fmt: skip
 def test_list_refuses(tmp_path, text, options, message):
@@ -228,9 +229,9 @@ def test_list_refuses(tmp_path, text, options, message):
 # --- original, describe -----------------------------------------------------------------------------------
 
 
-def test_original_labels_replace_the_given_ones():
-    clean, other = np.array([0, 1, 2]), np.array([2, -1, 2])
-    labels = noise.original(clean, other)
+def test_original_labels_replace_the_true_ones():
+    true, other = np.array([0, 1, 2]), np.array([2, -1, 2])
+    labels = noise.original(true, other)
     assert labels.tolist() == [2, -1, 2]
     labels[0] = 0
     assert other[0] == 2  # a copy
@@ -244,12 +245,12 @@ def test_original_labels_must_exist():
 
 
 def test_describe_by_hand():
-    clean = np.array([0, 0, 0, 0, 1, 1, 1])
-    noisy = np.array([0, 1, 1, 0, 1, 2, -1])
-    assert noise.describe(clean, noisy, 3) == {
+    true = np.array([0, 0, 0, 0, 1, 1, 1])
+    given = np.array([0, 1, 1, 0, 1, 2, -1])
+    assert noise.describe(true, given, 3) == {
         "samples": 6,
         "excluded": 1,
-        "flipped": 3,
+        "wrong": 3,
         "realised": 0.5,
         "per_class": [0.5, 0.5, None],
         "counts": [[2, 2, 0], [0, 1, 1], [0, 0, 0]],
@@ -258,19 +259,19 @@ def test_describe_by_hand():
 
 
 @quick
-@given(labelled(), rates, seeds)
+@hypothesis.given(labelled(), rates, seeds)
 def test_transition_rows_sum_to_one(data, rate, seed):
     labels, num_classes = data
-    noisy = noise.corrupt(labels, num_classes, kind="symmetric", rate=rate, mode="exact", seed=seed)
-    text = noise.describe(labels, noisy, num_classes)
+    given = noise.corrupt(labels, num_classes, kind="symmetric", rate=rate, mode="exact", seed=seed)
+    text = noise.describe(labels, given, num_classes)
     present = np.bincount(labels, minlength=num_classes) > 0
     np.testing.assert_allclose(np.sum(text["transition"], axis=1), present, atol=1e-12)
-    assert text["flipped"] == round(rate * len(labels))
+    assert text["wrong"] == round(rate * len(labels))
     assert np.sum(text["counts"]) == text["samples"] == len(labels)
 
 
 def test_describe_refuses():
-    with pytest.raises(InputError, match="2 clean labels, but 1 noisy"):
+    with pytest.raises(InputError, match="2 true labels, but 1 given"):
         noise.describe(np.array([0, 1]), np.array([0]), 2)
     with pytest.raises(InputError, match="expected labels 0 to 1, found -1 to 1"):
         noise.describe(np.array([-1, 1]), np.array([0, 1]), 2)

@@ -2,14 +2,18 @@
 
 import pytest
 import torch
-from tiny import make_method
+from tiny import PARAMS, make_method
 
-from asm.optimization import build_optimizer, rate_factor, set_rates
-from asm.params import Optimizer
+from asm.config.cell import Optimizer
+from asm.training.optimization import build_optimizer, rate_factor, set_rates
+
+
+def optimizer_options(**changed) -> Optimizer:
+    return Optimizer(**PARAMS.optimizer.model_dump() | changed)
 
 
 def rates(epochs: int, **options) -> list[float]:
-    return [rate_factor(Optimizer(**options), epoch, epochs) for epoch in range(1, epochs + 1)]
+    return [rate_factor(optimizer_options(**options), epoch, epochs) for epoch in range(1, epochs + 1)]
 
 
 def test_exponential_decay_starts_after_the_first_epoch():
@@ -31,18 +35,18 @@ def test_poly_keeps_the_rate_and_then_lets_it_fall_to_zero():
 
 def test_classifiers_have_their_own_rate_and_every_parameter_is_in_one_group():
     method = make_method("asm")
-    options = Optimizer(lr=0.001, head_lr=0.01, lr_decay=0.5)
+    options = optimizer_options(lr=0.001, head_lr=0.01, lr_decay=0.5)
     optimizer = build_optimizer(method, options)
     assert set_rates(optimizer, options, 2, 10) == pytest.approx(0.0005)
     backbones, heads = optimizer.param_groups
     assert (backbones["lr"], heads["lr"]) == pytest.approx((0.0005, 0.005))
-    assert {id(p) for p in heads["params"]} == {id(p) for n in method.networks for p in n.fc.parameters()}
+    assert {id(p) for p in heads["params"]} == {id(p) for n in method.networks for p in n.head.parameters()}
     assert len(backbones["params"]) + len(heads["params"]) == len(list(method.parameters()))
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam)])
 def test_momentum_changes_once_the_rate_falls(kind, expected):
-    options = Optimizer(
+    options = optimizer_options(
         kind=kind, momentum=0.8, late_momentum=0.1, schedule="poly", lr_decay=1.0, lr_steps=[1]
     )
     optimizer = build_optimizer(make_method("baseline"), options)
@@ -59,9 +63,9 @@ def test_momentum_changes_once_the_rate_falls(kind, expected):
 def test_one_step_of_sgd_is_the_formula():
     """v = g + wd w; w <- w - lr v in the first step."""
     method = make_method("baseline")
-    options = Optimizer(kind="sgd", lr=0.1, weight_decay=0.01)
+    options = optimizer_options(kind="sgd", lr=0.1, weight_decay=0.01)
     optimizer = build_optimizer(method, options)
-    weight = method.networks[0].fc.weight
+    weight = method.networks[0].head.weight
     before = weight.detach().clone()
     for parameter in method.parameters():
         parameter.grad = torch.ones_like(parameter)

@@ -1,33 +1,67 @@
 """params.yaml and profiles: what is refused and how it is named, and which cells a change touches."""
 
+import copy
+import runpy
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from tiny import PARAMS
 
-from asm import grid, params, schema
+from asm.config import grid, params, schema
+from asm.config.code import code_hash
+from asm.config.params import METHODS, Params
+from asm.config.profile import Profile, load_profile
 from asm.errors import InputError
-from asm.method_params import METHOD_SECTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
-PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
+PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/profile.yaml"))
+COMMITTED = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
-@pytest.fixture
-def written(tmp_path):
-    def write(content: str) -> Path:
-        path = tmp_path / "params.yaml"
-        path.write_text(content)
-        return path
-
-    return write
+def keys(content: dict, *above: str) -> Iterator[tuple[str, ...]]:
+    """The paths of all keys, sections included; what `published` holds is optional."""
+    for key, value in content.items():
+        yield (*above, key)
+        if isinstance(value, dict) and key != "published":
+            yield from keys(value, *above, key)
 
 
-def test_the_committed_params_are_valid_and_spell_out_every_default():
-    found = yaml.safe_load((ROOT / "params.yaml").read_text())
-    del found["published"]  # schedules stand in params.yaml alone
-    assert found == params.Params().model_dump(exclude={"published"})
-    params.load_params(ROOT / "params.yaml")
+def changed(values: dict) -> Params:
+    """params.yaml with these keys of its sections changed."""
+    return schema.parse(Params, merged(values), "params.yaml")
+
+
+def merged(values: dict) -> dict:
+    content = copy.deepcopy(COMMITTED)
+    for name, section in values.items():
+        known = content.get(name)
+        content[name] = known | section if isinstance(known, dict) and isinstance(section, dict) else section
+    return content
+
+
+def profile_of(name: str) -> Profile:
+    return load_profile(ROOT / "profiles" / name / "profile.yaml")
+
+
+def test_the_committed_params_are_all_that_is_read():
+    assert params.load_params(ROOT / "params.yaml").model_dump() == COMMITTED
+
+
+@pytest.mark.parametrize("path", list(keys(COMMITTED)), ids=".".join)
+def test_a_missing_key_is_named(path):
+    """There is no default in the code, so nothing is run with a value that the file does not show."""
+    content = copy.deepcopy(COMMITTED)
+    section = content
+    for part in path[:-1]:
+        section = section[part]
+    del section[path[-1]]
+    with pytest.raises(InputError) as error:
+        schema.parse(Params, content, "params.yaml")
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(f"params.yaml: {'.'.join(path)}: missing")
 
 
 def test_the_committed_params_hold_no_anchor_alias_or_interpolation():
@@ -38,30 +72,48 @@ def test_the_committed_params_hold_no_anchor_alias_or_interpolation():
 
 
 @pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"thresholds": {"init_claen": 0.7}}, "thresholds.init_claen: unknown key; known here: adaptive"),
+        ({"tresholds": {}}, "tresholds: unknown key"),
+        ({"losses": {"omega": "high"}}, "losses.omega: .*number.*found 'high'"),
+        ({"thresholds": {"adaptive": 1}}, "thresholds.adaptive: .*boolean.*found 1"),
+        ({"thresholds": {"init_clean": 1.5}}, "thresholds.init_clean: .*less than or equal to 1"),
+        ({"thresholds": {"confidence": "mean"}}, "thresholds.confidence: .*'label' or 'max'.*found 'mean'"),
+        ({"losses": {"replace_with_ce": ["all"]}}, r"losses.replace_with_ce.0: .*found 'all'"),
+        ({"noise": {"seed": 1.5}}, "noise.seed: .*integer"),
+        ({"noise": [1, 2]}, r"noise: .*found \[1, 2\]"),
+        ({"published": {"ecn": {}}}, r"published\.ecn: not among the methods"),
+    ],
+)
+def test_bad_params_name_file_key_and_value(tmp_path, values, message):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(merged(values)))
+    with pytest.raises(InputError, match=message) as error:
+        params.load_params(path)
+    (line,) = str(error.value).splitlines()  # of the fault alone
+    assert line.startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("thresholds: {init_claen: 0.7}", "thresholds.init_claen: unknown key; known here: adaptive"),
-        ("tresholds: {}", "tresholds: unknown key"),
-        ("losses: {omega: high}", "losses.omega: .*number.*found 'high'"),
-        ("thresholds: {adaptive: 1}", "thresholds.adaptive: .*boolean.*found 1"),
-        ("thresholds: {init_clean: 1.5}", "thresholds.init_clean: .*less than or equal to 1"),
-        ("thresholds: {confidence: mean}", "thresholds.confidence: .*'label' or 'max'.*found 'mean'"),
-        ("losses: {replace_with_ce: [all]}", r"losses.replace_with_ce.0: .*found 'all'"),
-        ("noise: {seed: 1.5}", "noise.seed: .*integer"),
-        ("noise: [1, 2]", "noise: "),
         ("- a\n- b", "expected a mapping of keys to values, found list"),
+        ("", "expected a mapping of keys to values, found NoneType"),
         ("a: [", "not valid YAML"),
     ],
 )
-def test_bad_params_name_file_key_and_value(written, content, message):
-    with pytest.raises(InputError, match=message) as error:
-        params.load_params(written(content))
-    assert "params.yaml" in str(error.value)
+def test_a_file_that_is_no_mapping_is_named(tmp_path, content, message):
+    (tmp_path / "params.yaml").write_text(content)
+    with pytest.raises(InputError, match=rf"params\.yaml: {message}"):
+        params.load_params(tmp_path / "params.yaml")
 
 
-def test_every_fault_is_listed_at_once(written):
-    with pytest.raises(InputError, match=r"(?s)losses\.gama.*optimizer\.lr"):
-        params.load_params(written("optimizer: {lr: -1}\nlosses: {gama: 1}"))
+def test_every_fault_is_listed_at_once():
+    with pytest.raises(InputError) as error:
+        changed({"optimizer": {"lr": -1.0}, "losses": {"gama": 1.0}})
+    assert len(str(error.value).splitlines()) == 2
+    assert all(key in str(error.value) for key in ("losses.gama", "optimizer.lr"))
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -69,22 +121,22 @@ def test_a_missing_file_is_named(tmp_path):
         params.load_params(tmp_path / "params.yaml")
 
 
-@pytest.mark.parametrize("path", PROFILES, ids=lambda p: p.stem)
-def test_every_committed_profile_resolves(path):
-    profile = params.load_profile(path)
-    assert profile.profile == path.stem
-    content = grid.grid(params.load_params(ROOT / "params.yaml"), profile)
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_committed_profile_resolves(name):
+    profile = profile_of(name)
+    content = grid.grid(PARAMS, profile, name)
+    assert content["profile"] == name
     assert [c["cell"] for c in content["cells"]] == list(profile.cells)
 
 
 def test_the_demo_stays_small_enough_for_dvc():
-    demo = params.load_profile(ROOT / "profiles" / "demo.yaml")
+    demo = profile_of("demo")
     shared = 3 + len(demo.render) + len(demo.datasets) * (1 + len(demo.noises)) + len(demo.inits)
     assert shared + len(demo.tsne) + 2 * len(demo.cells) <= 70
 
 
 def small(**cells) -> dict:
-    content = yaml.safe_load((ROOT / "profiles" / "smoke.yaml").read_text())
+    content = yaml.safe_load((ROOT / "profiles" / "smoke" / "profile.yaml").read_text())
     row = {"dataset": "synthetic", "noise": "n30", "init": "au", "seed": 0}
     content["cells"] = {
         "base": {**row, "method": "baseline"},
@@ -96,8 +148,8 @@ def small(**cells) -> dict:
     return content
 
 
-def profile(**cells) -> params.Profile:
-    return schema.parse(params.Profile, small(**cells), "test profile")
+def profile(**cells) -> Profile:
+    return schema.parse(Profile, small(**cells), "test profile")
 
 
 @pytest.mark.parametrize(
@@ -130,21 +182,21 @@ def test_incomplete_entries_are_named(section, entry, message):
     content = small()
     content[section]["new"] = entry
     with pytest.raises(InputError, match=rf"{section}\.new.*{message}"):
-        schema.parse(params.Profile, content, "test profile")
+        schema.parse(Profile, content, "test profile")
 
 
 def test_a_cells_set_must_name_a_section_its_method_reads():
     bad = profile(x={"method": "baseline", "set": {"losses": {"omega": 2.0}}})
     with pytest.raises(InputError, match=r"cells\.x\.set\.losses: method 'baseline' reads only"):
-        grid.resolve_cell(params.Params(), bad, "x")
+        grid.resolve_cell(PARAMS, bad, "x")
     bad = profile(x={"set": {"losses": {"omga": 2.0}}})
     with pytest.raises(InputError, match=r"losses\.omga: unknown key"):
-        grid.resolve_cell(params.Params(), bad, "x")
+        grid.resolve_cell(PARAMS, bad, "x")
 
 
-def cell_files(values: dict, current: params.Profile, out: Path) -> dict[str, str]:
-    grid.write_configs(schema.parse(params.Params, values, "params.yaml"), current, out)
-    return {path.stem: path.read_text() for path in (out / "cells").iterdir()}
+def cell_files(values: dict, current: Profile, out: Path) -> dict[str, str]:
+    grid.write_configs(changed(values), current, "test", out)
+    return {path.stem: path.read_text() for path in (out / "train").iterdir()}
 
 
 @pytest.mark.parametrize(
@@ -168,9 +220,31 @@ def test_a_changed_key_touches_only_the_cells_that_read_it(tmp_path, values, tou
     assert {key for key in before if before[key] != after[key]} == touched
 
 
+def test_each_stage_instance_gets_one_file_with_the_hash_of_its_code(tmp_path):
+    current = profile()
+    grid.write_configs(PARAMS, current, "test", tmp_path)
+    found = {
+        str(path.relative_to(tmp_path)): yaml.safe_load(path.read_text()) for path in tmp_path.rglob("*.yaml")
+    }
+    instances = {
+        "align": current.datasets,
+        "corrupt": current.noises,
+        "init": current.inits,
+        "render": current.render,
+        "train": current.cells,
+    }
+    expected = {f"{stage}/{key}.yaml" for stage, keys in instances.items() for key in keys}
+    assert set(found) == expected | {"evaluate.yaml", "tsne.yaml", "report.yaml"}
+    for name, content in found.items():
+        stage = name.removesuffix(".yaml").split("/")[0]
+        assert content["code"] == code_hash(stage, content), name
+    assert found["train/base.yaml"]["code"] != found["train/asm.yaml"]["code"]  # of its own method alone
+    assert found["report.yaml"]["profile"] == "test"
+
+
 def test_the_grid_says_what_each_cell_changed():
     current = profile(omega={"set": {"losses": {"omega": 2.0}}}, same={"set": {"losses": {"omega": 0.6}}})
-    cells = {c["cell"]: c["changed"] for c in grid.grid(params.Params(), current)["cells"]}
+    cells = {c["cell"]: c["changed"] for c in grid.grid(PARAMS, current, "test")["cells"]}
     assert cells == {"base": {}, "asm": {}, "omega": {"losses.omega": 2.0}, "same": {}}
 
 
@@ -181,13 +255,13 @@ def test_a_published_schedule_goes_over_the_common_one_and_under_the_cells_set()
         fair={"method": "eac"},
     )
     values = {"published": {"eac": {"optimizer": {"lr": 0.25}, "training": {"epochs": 7}}}}
-    common = schema.parse(params.Params, values, "params.yaml")
+    common = changed(values)
     own, own_set, fair = (grid.resolve_cell(common, current, key) for key in ("own", "own_set", "fair"))
-    assert (own.optimizer.lr, own_set.optimizer.lr, fair.optimizer.lr) == (0.25, 0.5, 0.001)
+    assert (own.optimizer.lr, own_set.optimizer.lr, fair.optimizer.lr) == (0.25, 0.5, PARAMS.optimizer.lr)
     assert (own.training.epochs, fair.training.epochs) == (7, current.training.epochs)
     assert own.training.width == current.training.width
     assert (own.schedule, fair.schedule) == ("published", "fair")
-    cells = {c["cell"]: c for c in grid.grid(common, current)["cells"]}
+    cells = {c["cell"]: c for c in grid.grid(common, current, "test")["cells"]}
     assert cells["own"]["changed"] == {}  # its own schedule is this method's default there
     assert cells["own_set"]["changed"] == {"optimizer.lr": 0.5}
     assert cells["own"]["schedule"] == "published"
@@ -197,27 +271,24 @@ def test_a_data_sets_own_keys_reach_the_cells_that_read_them_and_count_as_defaul
     content = small(eac={"method": "eac"}, own={"method": "eac", "set": {"eac": {"consistency_weight": 2.0}}})
     entry = content["datasets"]["synthetic"]
     entry["set"] = {"eac": {"consistency_weight": 1.0}, "sampling": {"balanced": True}}
-    current = schema.parse(params.Profile, content, "test profile")
-    cells = {key: grid.resolve_cell(params.Params(), current, key) for key in current.cells}
+    current = schema.parse(Profile, content, "test profile")
+    cells = {key: grid.resolve_cell(PARAMS, current, key) for key in current.cells}
     assert cells["eac"].eac.consistency_weight == 1.0
     assert cells["own"].eac.consistency_weight == 2.0
     assert all(cell.sampling.balanced for cell in cells.values())
-    changed = {c["cell"]: c["changed"] for c in grid.grid(params.Params(), current)["cells"]}
+    changed = {c["cell"]: c["changed"] for c in grid.grid(PARAMS, current, "test")["cells"]}
     assert changed == {"base": {}, "asm": {}, "eac": {}, "own": {"eac.consistency_weight": 2.0}}
     entry["set"] = {"eca": {}}
     with pytest.raises(InputError, match=r"datasets\.synthetic\.set: no section \['eca'\]"):
-        grid.resolve_cell(params.Params(), schema.parse(params.Profile, content, "test profile"), "base")
+        grid.resolve_cell(PARAMS, schema.parse(Profile, content, "test profile"), "base")
 
 
 def test_every_published_schedule_is_valid_and_of_a_method_that_exists():
-    common = params.load_params(ROOT / "params.yaml")
-    assert set(common.published) == set(METHOD_SECTIONS) - {"baseline", "asm"}
-    for method in METHOD_SECTIONS:
+    assert set(PARAMS.published) == set(METHODS) - {"baseline", "asm"}
+    for method in METHODS:
         current = profile(x={"method": method, "schedule": "published"})
-        assert grid.resolve_cell(common, current, "x").schedule == "published"
-    with pytest.raises(InputError, match=r"published\.ecn: not among the methods"):
-        schema.parse(params.Params, {"published": {"ecn": {}}}, "params.yaml")
-    bad = schema.parse(params.Params, {"published": {"eac": {"losses": {"omega": 1.0}}}}, "params.yaml")
+        assert grid.resolve_cell(PARAMS, current, "x").schedule == "published"
+    bad = changed({"published": {"eac": {"losses": {"omega": 1.0}}}})
     with pytest.raises(InputError, match=r"published\.eac\.losses: method 'eac' reads only"):
         grid.resolve_cell(bad, profile(x={"method": "eac", "schedule": "published"}), "x")
 
@@ -226,27 +297,27 @@ def test_a_forget_rate_that_is_not_given_is_the_cells_noise_rate():
     current = profile(
         plain={"method": "coteaching"}, own={"method": "jocor", "set": {"jocor": {"forget_rate": 0.1}}}
     )
-    assert grid.resolve_cell(params.Params(), current, "plain").coteaching.forget_rate == 0.3
-    assert grid.resolve_cell(params.Params(), current, "own").jocor.forget_rate == 0.1
+    assert grid.resolve_cell(PARAMS, current, "plain").coteaching.forget_rate == 0.3
+    assert grid.resolve_cell(PARAMS, current, "own").jocor.forget_rate == 0.1
     content = small(x={"method": "coteaching", "noise": "real"})
     content["noises"]["real"] = {"kind": "original"}
-    unknown = schema.parse(params.Profile, content, "test profile")
+    unknown = schema.parse(Profile, content, "test profile")
     with pytest.raises(
         InputError, match=r"cells\.x: coteaching has to be told .* 'real' has no rate; add set"
     ):
-        grid.resolve_cell(params.Params(), unknown, "x")
+        grid.resolve_cell(PARAMS, unknown, "x")
 
 
 @pytest.mark.parametrize("name", ["paper", "synthetic", "ferplus", "ferplus_gpu"])
-def test_a_generated_profile_is_what_the_script_writes(name):
-    scope: dict = {"__name__": "generate"}
-    exec((ROOT / "profiles" / "generate.py").read_text(), scope)
-    assert (ROOT / "profiles" / f"{name}.yaml").read_text() == scope["PROFILES"][name]()
+def test_a_generated_profile_is_what_the_script_writes(name, monkeypatch):
+    monkeypatch.setattr(sys, "path", sys.path.copy())  # the script adds to it
+    scope = runpy.run_path(str(ROOT / "profiles" / "generate.py"))
+    assert (ROOT / "profiles" / name / "profile.yaml").read_text() == scope["PROFILES"][name]()
 
 
 @pytest.mark.parametrize("name", ["ferplus", "ferplus_gpu"])
 def test_the_ferplus_profiles_hold_six_methods_under_symmetric_and_real_noise(name):
-    profile = params.load_profile(ROOT / "profiles" / f"{name}.yaml")
+    profile = profile_of(name)
     cells = {(c.dataset, c.noise, c.method, c.init, bool(c.set)) for c in profile.cells.values()}
     for place in (("ferplus", "n00"), ("ferplus", "n30"), ("ferplus7", "real")):
         for method in ("baseline", "scn", "rul", "eac", "man", "asm"):
@@ -258,28 +329,26 @@ def test_the_ferplus_profiles_hold_six_methods_under_symmetric_and_real_noise(na
     for method in ("baseline", "asm"):
         seeds = {c.seed for c in profile.cells.values() if (c.noise, c.method) == ("real", method)}
         assert len(seeds) > 1
-    resolved = {cell: grid.resolve_cell(params.Params(), profile, cell) for cell in profile.cells}
+    resolved = {cell: grid.resolve_cell(PARAMS, profile, cell) for cell in profile.cells}
     rates = {c.optimizer.lr_decay ** (c.training.epochs) for c in resolved.values()}
     assert max(rates) < 0.05  # the rate at the end, as a share of the first
 
 
 def test_the_paper_profile_covers_every_published_ablation():
     published = yaml.safe_load((ROOT / "asm" / "report" / "paper.yaml").read_text())
-    cells = grid.grid(params.Params(), params.load_profile(ROOT / "profiles" / "paper.yaml"))["cells"]
-    default = {"beta": 0.65, "omega": 0.6, "gamma": 1.0}
+    cells = grid.grid(PARAMS, profile_of("paper"), "paper")["cells"]
     for key, curve in published["fig_s1"].items():
-        found = {c["changed"].get(f"losses.{key}", default[key]) for c in cells if len(c["changed"]) <= 1}
+        found = {
+            c["changed"].get(f"losses.{key}", getattr(PARAMS.losses, key))
+            for c in cells
+            if len(c["changed"]) <= 1
+        }
         assert found >= {float(v) for v in curve}
     for row in published["s1"]:
         wanted = {
-            k: v
-            for k, v in (
-                ("thresholds.adaptive", row["adaptive"]),
-                ("thresholds.init_clean", row["init_clean"]),
-                ("thresholds.init_noisy", row["init_noisy"]),
-            )
-            if v
-            != {"thresholds.adaptive": True, "thresholds.init_clean": 0.8, "thresholds.init_noisy": 0.2}[k]
+            f"thresholds.{key}": row[key]
+            for key in ("adaptive", "init_clean", "init_noisy")
+            if row[key] != getattr(PARAMS.thresholds, key)
         }
         for dataset in ("rafdb", "ferplus"):
             seeds = [

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tiny_pipeline import ROOT, Workspace, make_workspace
 
-from asm import checkpoint
+from asm.training import checkpoint
 
 TRAIN = re.compile(r"Running stage 'train@(\w+)'")
 STAGE = re.compile(r"Running stage '([^']+)'")
@@ -31,11 +31,11 @@ def test_one_command_runs_every_stage(workspace):
 
 
 def test_the_reports_come_from_the_run(workspace):
-    reports = workspace.path / "reports" / "tiny"
+    reports = workspace.path / "reports"
     accuracy = workspace.metrics("base")["accuracy"]
-    details = json.loads((reports / "details" / "base.json").read_text())
-    assert details["test"]["accuracy"]["last5"] == accuracy
-    history = (workspace.path / "runs" / "tiny" / "base" / "history.csv").read_text().splitlines()
+    scores = json.loads((reports / "scores" / "base.json").read_text())
+    assert scores["test"]["accuracy"]["last5"] == accuracy
+    history = (workspace.path / "runs" / "base" / "history.csv").read_text().splitlines()
     column = history[0].split(",").index("test_accuracy")
     by_epoch = [float(line.split(",")[column]) for line in history[1:]]
     assert accuracy == pytest.approx(sum(by_epoch) / len(by_epoch))
@@ -46,9 +46,9 @@ def test_the_reports_come_from_the_run(workspace):
 
 
 def test_the_realised_noise_is_written_beside_the_labels(workspace):
-    noise = json.loads((workspace.path / "data/tiny/labels/synthetic_n30/noise.json").read_text())
+    noise = json.loads((workspace.path / "data/labels/synthetic_n30/noise.json").read_text())
     assert noise["samples"] == 28
-    assert noise["realised"] == noise["flipped"] / 28
+    assert noise["realised"] == noise["wrong"] / 28
     assert [sum(row) for row in noise["transition"]] == pytest.approx([1.0] * 7)
 
 
@@ -94,8 +94,8 @@ def test_an_experiment_retrains_exactly_the_cells_it_touches(workspace):
     assert TRAIN.findall(output) == ["asm"]  # not the baseline, and not the cell that sets the key itself
     assert "thresholds:" in (workspace.path / "params.yaml").read_text()
     assert yaml.safe_load((workspace.path / "params.yaml").read_text())["thresholds"]["init_clean"] == 0.7
-    asm = yaml.safe_load((workspace.path / "configs/tiny/cells/asm.yaml").read_text())
-    pinned = yaml.safe_load((workspace.path / "configs/tiny/cells/pinned.yaml").read_text())
+    asm = yaml.safe_load((workspace.path / "configs/train/asm.yaml").read_text())
+    pinned = yaml.safe_load((workspace.path / "configs/train/pinned.yaml").read_text())
     assert asm["thresholds"]["init_clean"] == 0.7
     assert pinned["thresholds"]["init_clean"] == 0.9
 
@@ -125,7 +125,7 @@ def test_a_mistyped_experiment_is_refused(workspace):
 
 def test_two_runs_at_once_are_kept_apart_and_nothing_is_lost(workspace):
     metrics = workspace.metrics("asm")
-    with checkpoint.exclusive(workspace.path / "checkpoints" / "tiny" / "asm"):
+    with checkpoint.exclusive(workspace.path / "checkpoints" / "asm"):
         output = workspace.run("dvc", "repro", "--force", "--single-item", "train@asm", expect=255)
     assert f"process {os.getpid()} is at work on this; wait for it" in output
     assert "Traceback" not in output
@@ -136,12 +136,12 @@ def test_two_runs_at_once_are_kept_apart_and_nothing_is_lost(workspace):
 
 
 def test_a_missing_data_set_stops_in_align_and_spares_the_reports(workspace):
-    profile = workspace.path / "profiles" / "tiny.yaml"
+    profile = workspace.path / "profiles" / "tiny" / "profile.yaml"
     before, metrics = profile.read_text(), workspace.metrics("base")
     try:
         profile.write_text(
             before.replace(
-                "{source: synthetic, root: data/tiny/raw/synthetic}",
+                "{source: synthetic, root: data/rendered/synthetic}",
                 "{source: rafdb, root: data/raw/weights}",
             )
         )

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from tiny import PARAMS, weak_options
 
-from asm import backbone, pretraining
 from asm.errors import InputError
 from asm.faces.alignment import template
-from asm.params import Augment, Pretrain
+from asm.parts import backbones
+from asm.training import pretraining
+from asm.training.pretraining import Pretrain
 
 CPU = torch.device("cpu")
 
@@ -63,11 +65,17 @@ def half_lit(count: int = 48) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(faces.astype(np.uint8)), torch.from_numpy(targets)
 
 
+def pretrain_options(**changed) -> Pretrain:
+    return Pretrain(**PARAMS.pretrain.model_dump() | {"batch_size": 8} | changed)
+
+
 def regress(targets_scale: float = 1.0, epochs: int = 8, flip: float = 0.5, **options):
     faces, targets = half_lit()
-    options = Pretrain(**{"batch_size": 8, "lr": 0.01, **options})
-    weak = Augment(flip=flip, erasing=0.0)
-    return pretraining.regress_action_units(faces, targets * targets_scale, 4, epochs, options, weak, CPU)
+    options = pretrain_options(**{"lr": 0.01, **options})
+    weak = weak_options(flip=flip, erasing=0.0)
+    return pretraining.regress_action_units(
+        faces, targets * targets_scale, "resnet18", 4, epochs, options, weak, CPU
+    )
 
 
 @pytest.fixture(scope="module")
@@ -104,16 +112,19 @@ def test_the_seed_decides(trained):
 def test_without_learning_the_error_is_measured_in_the_targets_variance():
     """A network that is almost not updated is no better than the mean; a perfect one would have 0."""
     faces, targets = half_lit()
-    options = Pretrain(batch_size=8, lr=1e-12)
-    _, errors = pretraining.regress_action_units(faces, targets, 4, 1, options, Augment(), CPU)
+    options = pretrain_options(lr=1e-12)
+    _, errors = pretraining.regress_action_units(
+        faces, targets, "resnet18", 4, 1, options, weak_options(), CPU
+    )
     assert errors[0] > 0.8
 
 
 def test_the_backbone_goes_into_networks_with_other_heads(trained):
     state, _ = trained
-    network = backbone.build(7, 4, state, head_seed=0)
-    assert set(state) == {k for k in network.state_dict() if not k.startswith("fc.")}
-    assert torch.equal(network.layer4[1].conv2.weight, state["layer4.1.conv2.weight"])
+    network = backbones.build("resnet18", 7, 4, state, head_seed=0)
+    found = network.backbone_state()
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], state[name]) for name in state)
     assert all(v.device == CPU and v.isfinite().all() for v in state.values())
 
 

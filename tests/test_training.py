@@ -1,64 +1,72 @@
 """The loop: it learns, repeats itself to the byte, survives SIGKILL at any moment, and stops on NaN."""
 
-import os
-import random
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import make_config, make_data
 
-from asm import epoch, training
-from asm.data import StreamedFaces, memory_for_faces, select
 from asm.errors import InputError
 from asm.faces.store import AlignedFaces
+from asm.parts.batches import StreamedFaces, cell_data, memory_for_faces
+from asm.training import cell, checkpoint, epoch
 
 CPU = torch.device("cpu")
-FILES = ("history.csv", "predictions.npz", "mining.npz", "features.npz", "weights.safetensors", "run.json")
 
 
-def run(config, data, folder):
-    training.train(config, data, None, folder / "out", folder / "ck", folder / "timing.csv", CPU)
-    return {name: (folder / "out" / name).read_bytes() for name in FILES}
-
-
-@pytest.mark.parametrize("method", ["baseline", "asm"])
-def test_training_learns_and_writes_everything(tmp_path, data, method):
-    config = make_config(method, training={"epochs": 7})
-    run(config, data, tmp_path)
+@pytest.mark.parametrize(("method", "networks"), [("baseline", 1), ("asm", 2)])
+def test_training_learns_and_writes_everything(tmp_path, data, train_cell, method, networks):
+    files = train_cell(make_config(method, training={"epochs": 7}), data, tmp_path)
+    assert sorted(files) == [
+        "features.npz",
+        "history.csv",
+        "run.json",
+        "test_predictions.npz",
+        "train_predictions.npz",
+        "weights.safetensors",
+    ]
     history = pd.read_csv(tmp_path / "out" / "history.csv")
     assert history["epoch"].tolist() == list(range(1, 8))
     assert history["loss_total"].iloc[-1] < history["loss_total"].iloc[0]
     assert history["test_accuracy"].iloc[-1] > 0.6  # colours are easy; chance is a third
     assert history["lr"].tolist() == pytest.approx([0.003 * 0.9**e for e in range(7)])
-    predictions = np.load(tmp_path / "out" / "predictions.npz")
-    networks = 2 if method == "asm" else 1
-    assert predictions["test_probabilities"].shape == (5, networks, 12, 3)
-    assert predictions["epochs"].tolist() == [3, 4, 5, 6, 7]
-    np.testing.assert_allclose(predictions["test_probabilities"].sum(-1), 1, atol=1e-5)
-    last = (predictions["test_probabilities"][-1].mean(0).argmax(1) == predictions["test_labels"]).mean()
+    assert ("test_accuracy_net2" in history) == (networks == 2)
+
+    test = np.load(tmp_path / "out" / "test_predictions.npz")
+    assert test["ids"].tolist() == data.test.ids
+    assert test["true"].tolist() == data.test.labels.tolist()
+    assert test["epochs"].tolist() == [3, 4, 5, 6, 7]
+    assert test["probabilities"].shape == (5, networks, 12, 3)
+    np.testing.assert_allclose(test["probabilities"].sum(-1), 1, atol=1e-5)
+    last = (test["probabilities"][-1].mean(0).argmax(1) == test["true"]).mean()
     assert last == pytest.approx(history["test_accuracy"].iloc[-1])
-    mining = np.load(tmp_path / "out" / "mining.npz")
-    assert mining["probabilities"].shape == (30, 3)
-    assert mining["given_labels"].tolist() == data.train.labels.tolist()
-    assert (mining["given_labels"] != mining["clean_labels"]).sum() == 6
-    assert mining["epochs"].tolist() == ([2, 3, 4, 5, 6, 7] if method == "asm" else [])
-    assert ("test_accuracy_net2" in history) == (method == "asm")
+
+    train = np.load(tmp_path / "out" / "train_predictions.npz")
+    assert train["ids"].tolist() == data.train.ids
+    assert train["given"].tolist() == data.train.labels.tolist()
+    assert train["true"].tolist() == data.true.tolist()
+    assert (train["given"] != train["true"]).sum() == 6
+    assert train["probabilities"].shape == (30, 3)
+    assert train["epochs"].tolist() == ([2, 3, 4, 5, 6, 7] if method == "asm" else [])
+
     weights = load_file(tmp_path / "out" / "weights.safetensors")
-    assert f"networks.{networks - 1}.conv1.weight" in weights
+    assert f"networks.{networks - 1}.stem.0.weight" in weights
+    assert f"networks.{networks}.stem.0.weight" not in weights
     timing = pd.read_csv(tmp_path / "timing.csv")
     assert (timing["samples_per_second"] > 0).all()
     assert not (tmp_path / "ck").exists()
 
 
-def test_subset_shares_and_thresholds_are_in_the_history(tmp_path, data):
-    run(make_config(), data, tmp_path)
+def test_subset_shares_and_thresholds_are_in_the_history(tmp_path, train_cell, data):
+    train_cell(make_config(), data, tmp_path)
     history = pd.read_csv(tmp_path / "out" / "history.csv")
     shares = history[["subset_clean", "subset_ambiguous", "subset_noisy"]]
     assert shares.iloc[0].isna().all()  # warm-up
@@ -66,81 +74,98 @@ def test_subset_shares_and_thresholds_are_in_the_history(tmp_path, data):
     clean, noisy = history["threshold_clean_2"], history["threshold_noisy_2"]
     assert (clean + noisy)[1:].tolist() == pytest.approx([1.0] * 3)
     assert {"loss_sup", "loss_mut", "loss_usc", "lambda"} <= set(history)
-    stored = np.load(tmp_path / "out" / "mining.npz")["subsets"]
+    stored = np.load(tmp_path / "out" / "train_predictions.npz")["subsets"]
     assert (stored == 2).mean(1).tolist() == pytest.approx(history["subset_noisy"][1:].tolist())
 
 
-def test_two_runs_write_the_same_bytes_and_another_seed_other_ones(tmp_path, data):
-    first = run(make_config(), data, tmp_path / "a")
-    assert run(make_config(), data, tmp_path / "b") == first
-    assert run(make_config(seed=1), data, tmp_path / "c")["history.csv"] != first["history.csv"]
+def test_two_runs_write_the_same_bytes_and_another_seed_other_ones(tmp_path, train_cell, data):
+    first = train_cell(make_config(), data, tmp_path / "a")
+    assert train_cell(make_config(), data, tmp_path / "b") == first
+    assert train_cell(make_config(seed=1), data, tmp_path / "c")["history.csv"] != first["history.csv"]
 
 
 CHILD = """
-import sys; sys.path.insert(0, {tests!r})
+import os, signal, sys; sys.path.insert(0, {tests!r})
 from pathlib import Path
 from tiny import make_config, make_data
-from asm import training
-from asm.data import select
+from asm.methods import Method
+from asm.training import cell, results
 import torch
 torch.set_num_threads(1)
 folder = Path({folder!r})
-training.train(make_config({method!r}), make_data(train=120), None, folder / "out", folder / "ck",
-               folder / "timing.csv", torch.device("cpu"))
+
+def die_at_call(owner, name, number):
+    real, calls = getattr(owner, name), []
+    def function(*args, **options):
+        calls.append(1)
+        if len(calls) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*args, **options)
+    setattr(owner, name, function)
+
+{moment}
+cell.train(make_config({method!r}), make_data(train=120), None, folder / "out", folder / "ck",
+           folder / "timing.csv", torch.device("cpu"))
 """
+# what is called when the process dies, and how many epochs the next one finds done
+MOMENTS = (
+    ("die_at_call(Method, 'weak', 3)", None),  # in the first epoch: nothing is kept
+    ("die_at_call(Method, 'weak', 20)", 1),  # of 15 batches an epoch: in the second
+    ("die_at_call(os, 'fsync', 1)", 1),  # the second epoch's checkpoint is written, but not yet in its place
+    ("die_at_call(results, 'save_file', 1)", 4),  # among the results
+)
 
 
 @pytest.mark.parametrize("method", ["baseline", "asm"])
-def test_killed_again_and_again_it_writes_the_bytes_of_an_uninterrupted_run(tmp_path, method):
-    tests = os.path.dirname(__file__)
-    expected = run(make_config(method), make_data(train=120), tmp_path / "whole")
+def test_killed_again_and_again_it_writes_the_bytes_of_an_uninterrupted_run(tmp_path, train_cell, method):
+    expected = train_cell(make_config(method), make_data(train=120), tmp_path / "whole")
     folder = tmp_path / "killed"
-    command = [sys.executable, "-c", CHILD.format(tests=tests, folder=str(folder), method=method)]
-    moments, kills = random.Random(0), 0
-    checkpoint = folder / "ck" / "last.pt"
-    for _ in range(3):
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        while child.poll() is None and not (checkpoint.exists() and checkpoint.stat().st_mtime_ns > before):
-            time.sleep(0.002)
-        time.sleep(moments.uniform(0, 0.05))  # somewhere in the next epoch, or in writing its checkpoint
-        if child.poll() is None:
-            child.send_signal(signal.SIGKILL)
-            child.wait()
-            kills += 1
-    assert kills >= 2
-    assert not (folder / "out").exists() or kills == 3
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert {name: (folder / "out" / name).read_bytes() for name in FILES} == expected
+
+    def start(moment: str = "") -> int:
+        script = CHILD.format(
+            tests=str(Path(__file__).parent), folder=str(folder), method=method, moment=moment
+        )
+        return subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL).returncode
+
+    for moment, done in MOMENTS:
+        assert start(moment) == -signal.SIGKILL, moment
+        saved = folder / "ck" / "last.pt"
+        kept = len(torch.load(saved, weights_only=True)["history"]) if saved.exists() else None
+        assert kept == done, moment
+    assert start() == 0
+    assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == expected
     assert not (folder / "ck").exists()
 
 
-def test_a_checkpoint_of_other_labels_is_not_continued(tmp_path, monkeypatch, capsys):
-    config = make_config()
+@pytest.mark.parametrize("other", [{"code": "of another commit"}, {"seed": 1}, None])
+def test_a_checkpoint_of_other_code_options_or_labels_is_not_continued(
+    tmp_path, train_cell, monkeypatch, capsys, other
+):
+    config, data = make_config(**other or {}), make_data() if other else make_data(wrong=0)
 
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.results, "write", stop)
+    monkeypatch.setattr(cell.results, "write", stop)
     with pytest.raises(KeyboardInterrupt):
-        run(config, make_data(flipped=0), tmp_path)
+        train_cell(make_config(), make_data(), tmp_path)
     monkeypatch.undo()
-    other = run(config, make_data(flipped=6), tmp_path)
+    found = train_cell(config, data, tmp_path)
     assert "checkpoint of another configuration or data ignored" in capsys.readouterr().out
-    assert other == run(config, make_data(flipped=6), tmp_path / "fresh")
+    assert found == train_cell(config, data, tmp_path / "fresh")
 
 
-def test_a_non_finite_loss_stops_with_the_batchs_ids(tmp_path, data):
+def test_a_non_finite_loss_stops_with_the_batchs_ids(tmp_path, train_cell, data):
     config = make_config("baseline", optimizer={"lr": 1e30})
     with pytest.raises(epoch.NonFiniteLoss, match=r"epoch \d+: .*samples: train\d+, train\d+.*Lower") as e:
-        run(config, data, tmp_path)
+        train_cell(config, data, tmp_path)
     assert len(str(e.value).split("samples: ")[1].split(". ")[0].split(", ")) == 8
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(tmp_path, data, monkeypatch, capsys):
-    expected = run(make_config(), data, tmp_path / "whole")
-    real, calls = training.checkpoint.save, []
+def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(tmp_path, train_cell, data, monkeypatch, capsys):
+    expected = train_cell(make_config(), data, tmp_path / "whole")
+    real, calls = checkpoint.save, []
 
     def fill_at_third(state, path):
         calls.append(1)
@@ -148,11 +173,11 @@ def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(tmp_path, data, monk
             raise InputError(f"{path}: cannot write the checkpoint (No space left on device)")
         real(state, path)
 
-    monkeypatch.setattr(training.checkpoint, "save", fill_at_third)
+    monkeypatch.setattr(checkpoint, "save", fill_at_third)
     with pytest.raises(InputError, match="No space left"):
-        run(make_config(), data, tmp_path / "full")
+        train_cell(make_config(), data, tmp_path / "full")
     monkeypatch.undo()
-    assert run(make_config(), data, tmp_path / "full") == expected
+    assert train_cell(make_config(), data, tmp_path / "full") == expected
     assert "going on after epoch 2" in capsys.readouterr().out
 
 
@@ -169,8 +194,8 @@ def test_epoch_seeds_differ():
     assert all(0 <= s < 2**63 for s in seeds)
 
 
-def test_bf16_trains_too(tmp_path, data):
-    run(make_config(training={"precision": "bf16"}), data, tmp_path)
+def test_bf16_trains_too(tmp_path, train_cell, data):
+    train_cell(make_config(training={"precision": "bf16"}), data, tmp_path)
     assert pd.read_csv(tmp_path / "out" / "history.csv")["loss_total"].notna().all()
 
 
@@ -181,7 +206,7 @@ def aligned():
         {
             "id": [f"i{k}" for k in range(n)],
             "split": ["test", "train", "train", "valid", "train", "test", "train", "train"],
-            "label": [0, 1, 2, 0, 1, 2, 0, 1],
+            "true": [0, 1, 2, 0, 1, 2, 0, 1],
         }
     )
     faces = np.arange(n, dtype=np.uint8)[:, None, None, None].repeat(32, 1).repeat(32, 2)
@@ -189,7 +214,7 @@ def aligned():
 
 
 SMALL_LABELS = pd.DataFrame(
-    {"id": ["i7", "i1", "i2", "i4", "i6"], "label": [2, 0, 2, -1, 1], "clean": [1, 1, 2, 1, 0]}
+    {"id": ["i7", "i1", "i2", "i4", "i6"], "given": [2, 0, 2, -1, 1], "true": [1, 1, 2, 1, 0]}
 )
 
 
@@ -200,28 +225,28 @@ def aligned_file(tmp_path):
     splits = {"train": data.train, "valid": data.valid, "test": data.test}
     np.save(tmp_path / "faces.npy", np.concatenate([s.faces.numpy() for s in splits.values()]))
     manifest = pd.concat(
-        pd.DataFrame({"id": s.ids, "split": name, "label": s.labels.numpy()}) for name, s in splits.items()
+        pd.DataFrame({"id": s.ids, "split": name, "true": s.labels.numpy()}) for name, s in splits.items()
     ).reset_index(drop=True)
-    labels = pd.DataFrame({"id": data.train.ids, "label": data.train.labels.numpy(), "clean": data.clean})
+    labels = pd.DataFrame({"id": data.train.ids, "given": data.train.labels.numpy(), "true": data.true})
     faces = np.load(tmp_path / "faces.npy", mmap_mode="r")
     return AlignedFaces("tiny", data.classes, faces, manifest, np.zeros((len(faces), 5, 2))), labels
 
 
-def test_select_joins_labels_by_id_and_leaves_test_alone(aligned):
-    data = select(aligned, SMALL_LABELS)
+def test_cell_data_joins_labels_by_id_and_leaves_test_alone(aligned):
+    data = cell_data(aligned, SMALL_LABELS)
     assert data.train.ids == ["i1", "i2", "i6", "i7"]  # i4 has no label
     assert data.train.labels.tolist() == [0, 2, 1, 2]
-    assert data.clean.tolist() == [1, 2, 0, 1]
+    assert data.true.tolist() == [1, 2, 0, 1]
     assert data.train.faces[:][:, 0, 0, 0].tolist() == [1, 2, 6, 7]
     assert data.test.ids == ["i0", "i5"]
     assert data.test.labels.tolist() == [0, 2]
     assert data.valid.ids == ["i3"]
 
 
-def test_select_refuses_labels_of_another_data_set(aligned):
-    labels = pd.DataFrame({"id": ["x1", "x2", "x3", "x4", "x5"], "label": [0] * 5, "clean": [0] * 5})
+def test_cell_data_refuses_labels_of_another_data_set(aligned):
+    labels = pd.DataFrame({"id": ["x1", "x2", "x3", "x4", "x5"], "given": [0] * 5, "true": [0] * 5})
     with pytest.raises(InputError, match="5 given labels for 5 training samples, 5 of them without one"):
-        select(aligned, labels)
+        cell_data(aligned, labels)
 
 
 def test_a_balanced_order_draws_the_classes_equally_often():
@@ -234,8 +259,8 @@ def test_a_balanced_order_draws_the_classes_equally_often():
     assert plain.sort().values.tolist() == list(range(1000))
 
 
-def test_forward_passes_count_the_mining_too(tmp_path, data):
-    run(make_config(), data, tmp_path)
+def test_forward_passes_count_the_mining_too(tmp_path, train_cell, data):
+    train_cell(make_config(), data, tmp_path)
     history = pd.read_csv(tmp_path / "out" / "history.csv")
     noisy = history["subset_noisy"].fillna(0)
     # two networks over the training samples; then also over all of them in the mining, and the strong views
@@ -243,21 +268,29 @@ def test_forward_passes_count_the_mining_too(tmp_path, data):
     assert history["forward_passes"].tolist() == pytest.approx(expected)
 
 
-def test_faces_that_do_not_fit_are_streamed_to_the_same_bytes(tmp_path, monkeypatch, aligned_file):
+def test_faces_that_do_not_fit_are_streamed_to_the_same_bytes(
+    tmp_path, train_cell, monkeypatch, aligned_file
+):
     """Resident and streamed from the memory map: every file of the results is the same."""
     aligned, labels = aligned_file
-    resident = run(make_config(), select(aligned, labels), tmp_path / "resident")
+    resident = train_cell(make_config(), cell_data(aligned, labels), tmp_path / "resident")
     streamed = []
     real = StreamedFaces.batches
     monkeypatch.setattr(StreamedFaces, "batches", lambda *a: streamed.append(1) or real(*a))
     monkeypatch.setenv("ASM_MEMORY_GB", "0.00001")
-    assert run(make_config(), select(aligned, labels), tmp_path / "streamed") == resident
+    assert train_cell(make_config(), cell_data(aligned, labels), tmp_path / "streamed") == resident
     assert streamed
 
 
-def test_half_of_the_free_memory_is_for_faces_unless_told(monkeypatch):
+def test_half_of_the_free_memory_is_for_faces(monkeypatch):
     monkeypatch.delenv("ASM_MEMORY_GB", raising=False)
-    assert 0 < memory_for_faces(CPU) < 10**13
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=3_000, total=64_000))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5_000, 80_000))  # free, total
+    assert memory_for_faces(CPU) == 1_500
+    assert memory_for_faces(torch.device("cuda")) == 2_500
+
+
+def test_the_environment_says_otherwise(monkeypatch):
     monkeypatch.setenv("ASM_MEMORY_GB", "1.5")
     assert memory_for_faces(CPU) == 1_500_000_000
     monkeypatch.setenv("ASM_MEMORY_GB", "a lot")
@@ -265,8 +298,18 @@ def test_half_of_the_free_memory_is_for_faces_unless_told(monkeypatch):
         memory_for_faces(CPU)
 
 
+@pytest.mark.parametrize(("free", "kind"), [(2, torch.Tensor), (2 - 1e-9, StreamedFaces)])
+def test_faces_are_resident_where_they_fit(monkeypatch, data, free, kind):
+    """All splits together, to the byte."""
+    size = sum(split.faces.numel() for split in (data.train, data.valid, data.test))
+    monkeypatch.delenv("ASM_MEMORY_GB", raising=False)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=int(free * size)))
+    placed = data.to(CPU)
+    assert {type(split.faces) for split in (placed.train, placed.valid, placed.test)} == {kind}
+
+
 def test_streamed_batches_come_in_order_however_many_are_read_ahead(aligned):
-    faces = select(aligned, SMALL_LABELS).train.faces
+    faces = cell_data(aligned, SMALL_LABELS).train.faces
     parts = [torch.tensor(rows) for rows in ([0, 3], [1], [2, 2, 0], [3], [0], [1], [2], [3, 1])]
     found = [batch[:, 0, 0, 0].tolist() for batch in faces.batches(iter(parts))]
     assert found == [[(1, 2, 6, 7)[row] for row in part.tolist()] for part in parts]

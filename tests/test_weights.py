@@ -4,13 +4,25 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from asm import backbone, weights
 from asm.errors import InputError
+from asm.parts import weights
+from asm.parts.backbones.resnet18 import ResNet18
 
 
 @pytest.fixture
 def state():
-    return backbone.ResNet18(10, 4).state_dict()
+    return ResNet18(10, 4).state_dict()
+
+
+def published(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Under the names of a published file."""
+    theirs = {ours: name for name, ours in ResNet18.published_names.items()}
+
+    def rename(name: str) -> str:
+        part = next(part for part in theirs if name.startswith(f"{part}."))
+        return theirs[part] + name[len(part) :]
+
+    return {rename(name): value for name, value in state.items()}
 
 
 @pytest.mark.parametrize(
@@ -19,50 +31,51 @@ def state():
         lambda s: s,
         lambda s: {"state_dict": s},
         lambda s: {"state_dict": {"module." + k: v for k, v in s.items()}, "epoch": 3},
-        lambda s: {k: v for k, v in s.items() if not k.startswith("fc.")},
+        lambda s: {k: v for k, v in s.items() if not k.startswith(("fc.", "head."))},
         lambda s: {**s, "feature.weight": torch.zeros(2)},
     ],
     ids=["flat", "state_dict", "module prefix", "no head", "extra head"],
 )
-def test_all_published_containers_load(tmp_path, state, wrap):
-    torch.save(wrap(state), tmp_path / "w.pth")
-    read = weights.read_weights(tmp_path / "w.pth", 4)
-    assert set(read) == {k for k in state if not k.startswith("fc.")}
-    network = backbone.build(7, 4, read, head_seed=0)
-    assert torch.equal(network.layer4[1].conv2.weight, state["layer4.1.conv2.weight"])
+@pytest.mark.parametrize("names", [published, dict], ids=["published", "ours"])
+def test_all_published_containers_load(tmp_path, state, wrap, names):
+    torch.save(wrap(names(state)), tmp_path / "w.pth")
+    read = weights.read_weights(tmp_path / "w.pth", "resnet18", 4)
+    assert set(state) - set(read) == {"head.weight", "head.bias"}
+    assert all(torch.equal(value, state[name]) for name, value in read.items())
 
 
 def test_safetensors_load(tmp_path, state):
-    save_file(state, tmp_path / "w.safetensors")
-    assert torch.equal(weights.read_weights(tmp_path / "w.safetensors", 4)["bn1.bias"], state["bn1.bias"])
+    save_file(published(state), tmp_path / "w.safetensors")
+    read = weights.read_weights(tmp_path / "w.safetensors", "resnet18", 4)
+    assert torch.equal(read["stem.1.bias"], state["stem.1.bias"])
 
 
 def test_nothing_matched_is_refused(tmp_path):
     torch.save({"state_dict": {"features.0.weight": torch.zeros(3)}}, tmp_path / "w.pth")
     with pytest.raises(InputError, match=r"w\.pth: 0 of 120 backbone tensors match") as e:
-        weights.read_weights(tmp_path / "w.pth", 4)
-    assert "conv1.weight" in str(e.value)
+        weights.read_weights(tmp_path / "w.pth", "resnet18", 4)
+    assert "stem.0.weight" in str(e.value)
     assert "features.0.weight" in str(e.value)
 
 
 def test_one_missing_tensor_is_refused(tmp_path, state):
-    del state["layer2.0.conv1.weight"]
-    torch.save(state, tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"missing: \['layer2\.0\.conv1\.weight'\]"):
-        weights.read_weights(tmp_path / "w.pth", 4)
+    del state["stages.1.0.conv1.weight"]
+    torch.save(published(state), tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"missing: \['stages\.1\.0\.conv1\.weight'\]"):
+        weights.read_weights(tmp_path / "w.pth", "resnet18", 4)
 
 
 def test_another_width_is_refused(tmp_path, state):
     torch.save(state, tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"conv1\.weight \(4, 3, 7, 7\) instead of \(8, 3, 7, 7\)"):
-        weights.read_weights(tmp_path / "w.pth", 8)
+    with pytest.raises(InputError, match=r"stem\.0\.weight \(4, 3, 7, 7\) instead of \(8, 3, 7, 7\)"):
+        weights.read_weights(tmp_path / "w.pth", "resnet18", 8)
 
 
 def test_a_missing_file_says_where_to_get_it(tmp_path):
     with pytest.raises(InputError, match=r"w\.pth: no such weights file; get resnet18_msceleb"):
-        weights.read_weights(tmp_path / "w.pth", 64, "msceleb")
+        weights.read_weights(tmp_path / "w.pth", "resnet18", 64, "msceleb")
     with pytest.raises(InputError, match="IMAGENET1K_V1"):
-        weights.read_weights(tmp_path / "w.pth", 64, "imagenet")
+        weights.read_weights(tmp_path / "w.pth", "resnet18", 64, "imagenet")
 
 
 class Surprise:
@@ -73,7 +86,7 @@ class Surprise:
 def test_a_pickle_that_would_run_code_is_refused(tmp_path, capsys):
     torch.save({"state_dict": Surprise()}, tmp_path / "w.pth")
     with pytest.raises(InputError, match="not a plain file of tensors, refused"):
-        weights.read_weights(tmp_path / "w.pth", 4)
+        weights.read_weights(tmp_path / "w.pth", "resnet18", 4)
     assert "must not run" not in capsys.readouterr().out
 
 
@@ -86,4 +99,4 @@ def test_a_truncated_file_is_refused(tmp_path, name, state):
         save_file(state, path)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match=name):
-        weights.read_weights(path, 4)
+        weights.read_weights(path, "resnet18", 4)

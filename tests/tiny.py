@@ -1,14 +1,15 @@
 """Tiny data that every test can train on: three classes told apart by colour, 32 px."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
-from asm import training
-from asm.data import Data, Samples
-from asm.method_params import METHOD_SECTIONS
+from asm.config.cell import Augment, CellConfig, StrongAugment, cell_config
+from asm.config.params import METHODS, load_params
 from asm.methods import Batch, Method
-from asm.params import CellConfig
-from asm.schema import Section
+from asm.parts.batches import Data, Samples
+from asm.training import cell
 
 
 def make_samples(prefix: str, count: int, seed: int) -> Samples:
@@ -24,18 +25,32 @@ def make_samples(prefix: str, count: int, seed: int) -> Samples:
     )
 
 
-def make_data(train: int = 30, flipped: int = 6) -> Data:
-    """`flipped` of the training labels are wrong."""
+def make_data(train: int = 30, wrong: int = 6) -> Data:
+    """`wrong` of the training labels are wrong."""
     samples = make_samples("train", train, 0)
-    clean = samples.labels.numpy().copy()
-    samples.labels[:flipped] = (samples.labels[:flipped] + 1) % 3
+    true = samples.labels.numpy().copy()
+    samples.labels[:wrong] = (samples.labels[:wrong] + 1) % 3
     return Data(
-        ("red", "green", "blue"), samples, make_samples("valid", 6, 1), make_samples("test", 12, 2), clean
+        ("red", "green", "blue"), samples, make_samples("valid", 6, 1), make_samples("test", 12, 2), true
     )
+
+
+PARAMS = load_params(Path(__file__).resolve().parents[1] / "params.yaml")
+
+
+def weak_options(**changed) -> Augment:
+    """The weak view's options of params.yaml, with these changed."""
+    return Augment(**PARAMS.augment.model_dump() | changed)
+
+
+def strong_options(**changed) -> StrongAugment:
+    """The strong view's options of params.yaml, with these changed."""
+    return StrongAugment(**PARAMS.strong_augment.model_dump() | changed)
 
 
 def make_config(method: str = "asm", **sections) -> CellConfig:
     """A cell of width 4; keyword arguments replace keys of its sections."""
+    kind = METHODS[method]
     content = {
         "cell": "tiny",
         "dataset": "tiny",
@@ -44,22 +59,24 @@ def make_config(method: str = "asm", **sections) -> CellConfig:
         "method": method,
         "seed": 0,
         "schedule": "fair",
+        "code": "tests",
         "training": {"image_size": 32, "width": 4, "epochs": 4, "warmup_epochs": 1, "batch_size": 8},
-        "optimizer": {"lr": 0.003},
-        "sampling": {},
-        "augment": {},
-        **{name: {} for name in METHOD_SECTIONS[method]},
+        **{
+            name: getattr(PARAMS, name).model_dump()
+            for name in ("optimizer", "sampling", "augment", *kind.sections)
+        },
     }
-    if "forget_rate" in METHOD_SECTIONS[method].get(method, Section).model_fields:
-        content[method]["forget_rate"] = 0.2
+    content["optimizer"]["lr"] = 0.003
+    if kind.told_noise_rate:
+        content[method][kind.told_noise_rate] = 0.2
     for name, values in sections.items():
         content[name] = {**content[name], **values} if isinstance(values, dict) else values
-    return CellConfig.model_validate(content)
+    return cell_config(kind).model_validate(content)
 
 
 def make_method(name: str, data: Data | None = None, **sections) -> Method:
     """The method with real networks of width 4, as the loop makes it."""
-    return training.make_method(make_config(name, **sections), data or make_data(), None)
+    return cell.make_method(make_config(name, **sections), data or make_data(), None)
 
 
 def make_batch(samples: Samples, rows: list[int], epoch: int = 3) -> Batch:

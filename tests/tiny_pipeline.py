@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -11,12 +10,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 TINY = """\
-profile: tiny
 training: {image_size: 32, width: 4, epochs: 3, warmup_epochs: 1, batch_size: 8}
 render:
   synthetic: {train: 28, valid: 7, test: 14}
 datasets:
-  synthetic: {source: synthetic, root: data/tiny/raw/synthetic}
+  synthetic: {source: synthetic, root: data/rendered/synthetic}
 noises:
   n30: {kind: symmetric, rate: 0.3}
 inits:
@@ -39,6 +37,7 @@ class Workspace:
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "OMP_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
         }
 
     def run(self, *command: str, expect: int = 0) -> str:
@@ -47,7 +46,7 @@ class Workspace:
         return done.stdout + done.stderr
 
     def metrics(self, cell: str) -> dict:
-        return json.loads((self.path / "reports" / "tiny" / "metrics" / f"{cell}.json").read_text())
+        return json.loads((self.path / "reports" / "metrics" / f"{cell}.json").read_text())
 
     def commit(self) -> None:
         self.run("git", "add", "-A")
@@ -56,7 +55,7 @@ class Workspace:
         )
 
 
-def make_workspace(path: Path) -> Workspace:
+def make_workspace(path: Path, profile: str = TINY) -> Workspace:
     """Code and parameters of this repository in `path`, under git and DVC; nothing has been run."""
     for name in ("asm", "stages", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "Makefile"):
         source, target = ROOT / name, path / name
@@ -66,13 +65,13 @@ def make_workspace(path: Path) -> Workspace:
         else:
             shutil.copy(source, target)
     shutil.copy(ROOT / "params.yaml", path)
-    (path / "dvc.yaml").write_text(
-        re.sub(r"profiles/\w+\.yaml # the", "profiles/tiny.yaml # the", (ROOT / "dvc.yaml").read_text())
-    )
-    (path / "profiles").mkdir()
-    (path / "profiles" / "tiny.yaml").write_text(TINY)
-    (path / "data" / "raw" / "weights").mkdir(parents=True)
-    shutil.copy(ROOT / "data" / "raw" / "weights" / "README.md", path / "data" / "raw" / "weights")
+    pipeline = (ROOT / "dvc.yaml").read_text()
+    (path / "dvc.yaml").write_text(pipeline.replace("profiles/demo/", "profiles/tiny/"))
+    (path / "profiles" / "tiny").mkdir(parents=True)
+    (path / "profiles" / "tiny" / "profile.yaml").write_text(profile)
+    for folder in ("weights", "noise"):
+        (path / "data" / "raw" / folder).mkdir(parents=True)
+        shutil.copy(ROOT / "data" / "raw" / folder / "README.md", path / "data" / "raw" / folder)
     workspace = Workspace(path)
     workspace.run("git", "init", "-q")
     workspace.commit()

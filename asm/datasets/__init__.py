@@ -1,34 +1,46 @@
-"""Data sets: one file per source, each giving a checked `FaceDataset`."""
+"""Data sets by their source, the name of a file here: its `load` gives a checked `FaceDataset`.
+
+To add one: its file and its tests.
+"""
 
 import inspect
+import os
+import pkgutil
 from importlib import import_module
 from pathlib import Path
 
 from asm.datasets.base import FaceDataset
 from asm.errors import InputError
 
-SOURCES = {
-    "synthetic": "asm.datasets.synthetic",
-    "rafdb": "asm.datasets.rafdb",
-    "ferplus": "asm.datasets.ferplus",
-    "affectnet": "asm.datasets.affectnet",
-    "folder": "asm.datasets.folder",
-    "union": "asm.datasets.union",
-}
+NO_SOURCES = ("base", "noise")  # the other files beside this one
+
+
+def source_names() -> list[str]:
+    """All sources: the files here that read a data set."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in NO_SOURCES)
 
 
 def load(source: str, root: Path, **options: object) -> FaceDataset:
-    """Read the data set of kind `source` (a key of `SOURCES`) under `root`.
+    """Read the data set under `root` by asm/datasets/<source>.py. Only that file is imported, so that aligned
+    faces depend on no other source's.
 
-    Raises InputError for an unknown source or option, and for a missing or damaged data set.
+    Raises InputError for an unknown source or option, for a missing or damaged data set, and for a folder of
+    it that is a link: what changes behind it would go unnoticed.
     """
-    if source not in SOURCES:
-        raise InputError(f"unknown data set source {source!r}; expected one of {', '.join(SOURCES)}.")
-    loader = import_module(SOURCES[source]).load
+    if source not in source_names():
+        raise InputError(f"unknown data set source {source!r}; expected one of {', '.join(source_names())}.")
+    loader = import_module(f"asm.datasets.{source}").load
     known = [p for p in inspect.signature(loader).parameters if p != "root"]
     unknown = [key for key in options if key not in known]
     if unknown:
         raise InputError(
             f"{source}: unknown option {', '.join(unknown)}; known: {', '.join(known) or 'none'}."
         )
+    for folder, inside, _ in os.walk(root):
+        for name in inside:
+            if os.path.islink(os.path.join(folder, name)):
+                raise InputError(
+                    f"{source}: {os.path.join(folder, name)} is a link to a folder, whose changes DVC does "
+                    "not see; put the folder there itself, or make the data set's root the link."
+                )
     return loader(Path(root), **options)

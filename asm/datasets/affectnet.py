@@ -48,7 +48,7 @@ def load(root: Path, num_classes: int = 8) -> base.FaceDataset:
         table = _from_npy(root)
     else:
         raise base.absent("affectnet", root, TREE, SOURCE)
-    table = table[table.label < num_classes].reset_index(drop=True)
+    table = table[table.true < num_classes].reset_index(drop=True)
     base.require_files("affectnet", root, table.path, "the annotations")
     classes = CLASSES[:num_classes]
     return base.check(base.FaceDataset("affectnet", classes, table, base.Files(root, tuple(table.path))))
@@ -62,8 +62,9 @@ def _from_csv(root: Path) -> pd.DataFrame:
         rows = base.read_rows(root / file, ["subDirectory_filePath", "expression"])
         labels = base.integers(root / file, rows.expression, rows.line, "an expression id", 0, LAST_ID)
         names = rows["subDirectory_filePath"].tolist()
+        base.require_inside(root, root / file, names, rows.line)
         paths = [f"{IMAGES}/{name}" for name in names]
-        parts.append(pd.DataFrame({"id": names, "path": paths, "split": split, "label": labels}))
+        parts.append(pd.DataFrame({"id": names, "path": paths, "split": split, "true": labels}))
     table = pd.concat(parts, ignore_index=True)
     table["id"] = base.unique_ids(table.id)
     return table
@@ -89,7 +90,7 @@ def _from_npy(root: Path) -> pd.DataFrame:
         labels = [_expression(root / folder / "annotations" / f"{name}_exp.npy") for name in names]
         paths = [f"{folder}/images/{name}.jpg" for name in names]
         ids = [f"{folder}/{name}" for name in names]
-        parts.append(pd.DataFrame({"id": ids, "path": paths, "split": split, "label": labels}))
+        parts.append(pd.DataFrame({"id": ids, "path": paths, "split": split, "true": labels}))
     return pd.concat(parts, ignore_index=True)
 
 

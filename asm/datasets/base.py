@@ -8,7 +8,7 @@ import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -26,10 +26,11 @@ class FaceDataset:
     """One data set as a table and a way to read a row's pixels.
 
     `table` has a RangeIndex and the columns `id` (str, unique), `path` (str, relative to the data set's root,
-    for messages), `split` (one of `SPLITS`) and `label` (int, 0..K-1). Optional columns: `votes_<class>` (int
-    counts, with `votes_unknown` and `votes_nf` for FER+), `original_label` (another annotator's label as one
-    of our class ids, -1 unknown), `origin` (str, the part of a union) and, where the truth is known,
-    `ambiguous` (bool), `second_label` (int, -1 none) and `mixture` (float, the first class's share).
+    for messages), `split` (one of `SPLITS`) and `true` (int, 0..K-1, the label before any corruption).
+    Optional columns: `votes_<class>` (int counts, with `votes_unknown` and `votes_nf` for FER+),
+    `original_label` (another annotator's label as one of our class ids, -1 unknown), `origin` (str, the part
+    of a union) and, for faces drawn as blends, `ambiguous` (bool), `second_label` (int, -1 none) and
+    `mixture` (float, the share of the class `true`).
 
     `read(row)` gives uint8 [H, W, 3] (RGB) or [H, W] (grey) and raises OSError when the image cannot be read.
     """
@@ -47,7 +48,7 @@ def check(dataset: FaceDataset) -> FaceDataset:
     without images, and a class without a training image.
     """
     name, table, classes = dataset.name, dataset.table, dataset.classes
-    absent = [c for c in ("id", "path", "split", "label") if c not in table.columns]
+    absent = [c for c in ("id", "path", "split", "true") if c not in table.columns]
     if absent:
         raise InputError(
             f"{name}: the table has no column {_some(absent)}; found: {', '.join(table.columns)}."
@@ -74,11 +75,11 @@ def check(dataset: FaceDataset) -> FaceDataset:
             f"{name}: row {row} ({strange.path[row]}) has the split {strange.split[row]!r}; "
             f"expected one of {', '.join(SPLITS)}."
         )
-    outside = table[(table.label < 0) | (table.label >= len(classes))]
+    outside = table[(table.true < 0) | (table.true >= len(classes))]
     if len(outside):
         row = outside.index[0]
         raise InputError(
-            f"{name}: row {row} ({outside.path[row]}) has the label {outside.label[row]}; expected 0 to "
+            f"{name}: row {row} ({outside.path[row]}) has the label {outside.true[row]}; expected 0 to "
             f"{len(classes) - 1} ({', '.join(classes)})."
         )
     for split in ("train", "test"):
@@ -86,7 +87,7 @@ def check(dataset: FaceDataset) -> FaceDataset:
             raise InputError(
                 f"{name}: no {split} image among {len(table)}; training and test images are both needed."
             )
-    counts = np.bincount(table.label[table.split == "train"], minlength=len(classes))
+    counts = np.bincount(table.true[table.split == "train"], minlength=len(classes))
     empty = [c for c, n in zip(classes, counts, strict=True) if n == 0]
     if empty:
         raise InputError(
@@ -136,6 +137,17 @@ class Pixels:
 
     def __call__(self, row: int) -> np.ndarray:
         return self.images[row]
+
+
+def require_inside(root: Path, listed: Path, names: Iterable[str], lines: Iterable[int]) -> None:
+    """Raise InputError for the first of `names`, image paths in the file `listed`, that may lead out of
+    `root`: a change of such an image would not be noticed."""
+    for name, line in zip(names, lines, strict=True):
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise InputError(
+                f"{listed}, row {line}: expected an image's path, neither absolute nor with '..', found "
+                f"{name!r}. The images must lie under {root}: DVC watches that folder alone. Put them there."
+            )
 
 
 def require_files(name: str, root: Path, paths: Iterable[str], listed_in: str) -> None:

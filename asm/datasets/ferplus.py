@@ -64,9 +64,9 @@ def load(
         raise base.absent("ferplus", root, TREE, SOURCE)
 
     table = read_votes(root, votes)
-    label = apply_rule(table[[f"votes_{c}" for c in VOTES]].to_numpy(), rule, min_votes)
-    table.insert(3, "label", label)
-    table = table[(label >= 0) & (label < num_classes)].reset_index(drop=True)
+    true = apply_rule(table[[f"votes_{c}" for c in VOTES]].to_numpy(), rule, min_votes)
+    table.insert(3, "true", true)
+    table = table[(true >= 0) & (true < num_classes)].reset_index(drop=True)
     rows = table.pop("row").to_numpy()
     table["original_label"] = -1
     read: base.Files | base.Pixels
@@ -159,6 +159,7 @@ def read_votes(root: Path, votes: str | None = None) -> pd.DataFrame:
         parts = []
         for split, file in files.items():
             rows = base.read_rows(file, ("name", "box", *VOTES), header=False)
+            base.require_inside(root, file, rows.name, rows.line)
             parts.append(_counted(file, rows).assign(split=split))
         table = pd.concat(parts, ignore_index=True)
         first = {} if new is None else {name: r for r, name in reversed(list(enumerate(new.name)))}
@@ -196,6 +197,7 @@ def _read_new(path: Path) -> pd.DataFrame:
         raise InputError(
             f"{path}, row {first.line}: expected Usage {', '.join(USAGES)}; found {first.split!r}."
         )
+    base.require_inside(path.parent, path, rows.name, rows.line)
     return rows.assign(split=rows.split.map(USAGES), row=np.arange(len(rows)))
 
 

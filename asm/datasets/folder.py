@@ -25,7 +25,8 @@ def load(root: Path, classes: list[str] | None = None) -> base.FaceDataset:
 
     `classes` fixes the order of the class ids; by default the names are sorted. In the csv file a label is a
     class's name, or its number in `classes` from 0 (without `classes`, the numbers are the names). Ids are
-    the paths. Raises InputError for missing or damaged data and for a label that is not among the classes.
+    the paths, which must lie under `root`. Raises InputError for missing or damaged data and for a label that
+    is not among the classes.
     """
     if classes is not None:
         if not isinstance(classes, list | tuple) or not classes:
@@ -65,9 +66,10 @@ def _from_csv(root: Path, classes: list[str] | None) -> tuple[pd.DataFrame, list
                     "Correct the row, or add the class to `classes`."
                 )
         labels = rows.label.map(number).to_numpy("int64")
+    base.require_inside(root, path, rows.path, rows.line)
     base.require_files("folder", root, rows.path, CSV)
     splits = rows.split.map(SPLITS)
-    return pd.DataFrame({"id": rows.path, "path": rows.path, "split": splits, "label": labels}), classes
+    return pd.DataFrame({"id": rows.path, "path": rows.path, "split": splits, "true": labels}), classes
 
 
 def _from_folders(root: Path, classes: list[str] | None) -> tuple[pd.DataFrame, list[str]]:
@@ -92,7 +94,7 @@ def _from_folders(root: Path, classes: list[str] | None) -> tuple[pd.DataFrame, 
             rows += [(f"{split}/{name}/{f}", SPLITS[split], classes.index(name)) for f in images]
     if not rows:
         raise base.absent("folder (no images)", root, TREE, SOURCE)
-    table = pd.DataFrame(rows, columns=["path", "split", "label"])
+    table = pd.DataFrame(rows, columns=["path", "split", "true"])
     table.insert(0, "id", table.path)
     return table, classes
 

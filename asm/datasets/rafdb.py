@@ -35,6 +35,7 @@ def load(root: Path, images: str = "aligned") -> base.FaceDataset:
         raise base.absent(f"rafdb (images: {images})", root / FOLDERS[images], TREE, SOURCE)
 
     rows = base.read_pairs(listed)
+    base.require_inside(root, listed, rows.name, rows.line)
     labels = base.integers(listed, rows.value, rows.line, "a RAF-DB label", 1, len(CLASSES)) - 1
     splits, paths = [], []
     for name, line in zip(rows.name, rows.line, strict=True):
@@ -50,7 +51,7 @@ def load(root: Path, images: str = "aligned") -> base.FaceDataset:
             "id": [PurePosixPath(name).stem for name in rows.name],
             "path": paths,
             "split": splits,
-            "label": labels,
+            "true": labels,
         }
     )
     return base.check(base.FaceDataset("rafdb", CLASSES, table, base.Files(root, tuple(paths))))

@@ -1,241 +1,25 @@
-"""Synthetic faces: seven expressions from action units, with known ambiguous blends and disjoint identities.
+"""The embedded data set of rendered faces, as the `render` stage leaves it."""
 
-The level of difficulty is fixed: intensity from 0.75, one picture in ten a blend of two expressions.
-"""
-
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.lib.format import open_memmap
-from tqdm import tqdm
 
-from asm.datasets import base, face_renderer
-from asm.datasets.face_anatomy import ACTION_UNITS
-from asm.datasets.face_sampling import (
-    CLASSES,
-    sample_action_units,
-    sample_expression,
-    sample_face,
-    sample_identity,
-)
+from asm.datasets import base
 from asm.errors import InputError
+from asm.rendered import CLASSES
 
-__all__ = ["ACTION_UNITS", "CLASSES", "load", "render_action_units", "render_dataset"]
-
-IMAGES_PER_IDENTITY = len(CLASSES)
-_CHUNK = 32
 _COLUMNS = {
     "id": str,
     "path": str,
     "split": str,
-    "label": int,
+    "true": int,
     "ambiguous": bool,
     "second_label": int,
     "mixture": float,
     "identity": str,
 }
-
-# First word of every seed: data sets and pre-training draw from disjoint namespaces and share no identity.
-_DATASET, _PRETRAINING = 0x5EED, 0xAC71
-_IDENTITY, _IMAGE, _PLAN = 1, 2, 3
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """One picture before it is drawn; `seed` and `identity_seed` are entropy for SeedSequence."""
-
-    identity_seed: tuple[int, ...]
-    seed: tuple[int, ...]
-    label: int
-    second: int
-    mixture: float
-
-
-def _draw(plans: list[_Plan], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images, landmarks and action units of a chunk of plans (runs in a worker)."""
-    images = np.empty((len(plans), size, size, 3), np.uint8)
-    landmarks = np.empty((len(plans), 5, 2), np.float32)
-    units = np.empty((len(plans), len(ACTION_UNITS)), np.float32)
-    for i, plan in enumerate(plans):
-        rng = np.random.default_rng(plan.seed)
-        identity = sample_identity(np.random.default_rng(plan.identity_seed))
-        if plan.label >= 0:
-            units[i] = sample_expression(rng, plan.label, plan.second, plan.mixture)
-        else:
-            units[i] = sample_action_units(rng)
-        images[i], landmarks[i] = face_renderer.render(sample_face(rng, identity, units[i]), size)
-    return images, landmarks, units
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Workers started inside inherit one thread per numerical library."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _draw_all(
-    plans: list[_Plan],
-    size: int,
-    workers: int,
-    take: Callable[[int, tuple[np.ndarray, ...]], None],
-    what: str,
-) -> None:
-    """Draw every plan, in order, and hand each chunk to `take(start, (images, landmarks, units))`."""
-    chunks = [plans[i : i + _CHUNK] for i in range(0, len(plans), _CHUNK)]
-    with tqdm(total=len(plans), desc=what, unit="img", mininterval=1.0) as progress:
-
-        def collect(results: Iterator[tuple[np.ndarray, ...]]) -> None:
-            start = 0
-            for result in results:
-                take(start, result)
-                start += len(result[0])
-                progress.update(len(result[0]))
-
-        work = partial(_draw, size=size)
-        if workers <= 1 or len(chunks) <= 1:
-            collect(map(work, chunks))
-            return
-        with _one_thread(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            collect(pool.map(work, chunks))
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise InputError(f"synthetic faces: {name} must be at least {least}, found {value}")
-
-
-def _plan_dataset(
-    counts: dict[str, int], seed: int, ambiguous_share: float
-) -> tuple[list[_Plan], pd.DataFrame]:
-    plans, rows = [], []
-    for s, (split, count) in enumerate(counts.items()):
-        rng = np.random.default_rng([_DATASET, seed, _PLAN, s])
-        blends = set(rng.permutation(count)[: round(ambiguous_share * count)].tolist())
-        for i in range(count):
-            person, turn = divmod(i, IMAGES_PER_IDENTITY)
-            label = (turn + person) % len(CLASSES)
-            second, mixture = -1, 1.0
-            if i in blends:
-                second = (label + int(rng.integers(1, len(CLASSES)))) % len(CLASSES)
-                mixture = round(float(rng.uniform(0.5, 0.62)), 4)
-            row = len(rows)
-            plans.append(
-                _Plan(
-                    (_DATASET, seed, _IDENTITY, s, person),
-                    (_DATASET, seed, _IMAGE, s, i),
-                    label,
-                    second,
-                    mixture,
-                )
-            )
-            rows.append(
-                {
-                    "id": f"{split}_{i:05d}",
-                    "path": f"images.npy[{row}]",
-                    "split": split,
-                    "label": label,
-                    "ambiguous": second >= 0,
-                    "second_label": second,
-                    "mixture": mixture,
-                    "identity": f"{split}_{person:04d}",
-                }
-            )
-    return plans, pd.DataFrame(rows)
-
-
-def render_dataset(
-    out: Path,
-    *,
-    train: int,
-    valid: int,
-    test: int,
-    size: int = 112,
-    seed: int,
-    ambiguous_share: float = 0.10,
-    workers: int = 2,
-) -> None:
-    """Render the data set into directory `out`.
-
-    Writes `images.npy` uint8 [N, size, size, 3], `landmarks.npy` float32 [N, 5, 2] (true positions, pixels)
-    and `manifest.csv` with the columns of a data-set table plus `identity`. Every identity shows each class
-    once and belongs to one split; `ambiguous_share` of each split are blends whose `label` has the share
-    `mixture` (0.5-0.62) and whose `second_label` has the rest. `workers` changes nothing in the result; more
-    than one are spawned, so scripts must call this under `if __name__ == "__main__"`.
-
-    Raises InputError for counts, size or share out of range.
-    """
-    counts = {"train": train, "valid": valid, "test": test}
-    for split, count in counts.items():
-        _at_least(f"the number of {split} images", count, 0)
-    _at_least("size", size, 32)
-    _at_least("seed", seed, 0)
-    if sum(counts.values()) == 0:
-        raise InputError("synthetic faces: train, valid and test are all 0; ask for at least one image")
-    if not 0 <= ambiguous_share <= 1:
-        raise InputError(f"synthetic faces: ambiguous_share must be within 0..1, found {ambiguous_share}")
-    plans, table = _plan_dataset(counts, seed, ambiguous_share)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "manifest.csv").unlink(missing_ok=True)  # written last: an interrupted run must not look complete
-    images = open_memmap(out / "images.npy", "w+", np.uint8, (len(plans), size, size, 3))
-    landmarks = np.empty((len(plans), 5, 2), np.float32)
-
-    def take(start: int, drawn: tuple[np.ndarray, ...]) -> None:
-        images[start : start + len(drawn[0])] = drawn[0]
-        landmarks[start : start + len(drawn[1])] = drawn[1]
-
-    _draw_all(plans, size, workers, take, "rendering faces")
-    images.flush()
-    np.save(out / "landmarks.npy", landmarks)
-    table.to_csv(out / "manifest.csv", index=False)
-
-
-def render_action_units(
-    count: int, *, size: int, seed: int, workers: int = 2
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Random faces for label-free pre-training: images, action units and landmarks.
-
-    Returns uint8 [count, size, size, 3], float32 [count, A] in the order of `ACTION_UNITS` and float32
-    [count, 5, 2] in pixels. The action units are the exact values the face was drawn with. Every image shows
-    a person of its own; seeds live in another namespace than those of `render_dataset`, so these people are
-    in no data set, whatever the seeds.
-
-    Raises InputError for a count, size or seed out of range.
-    """
-    _at_least("the number of pre-training images", count, 1)
-    _at_least("size", size, 32)
-    _at_least("seed", seed, 0)
-    plans = [
-        _Plan((_PRETRAINING, seed, _IDENTITY, i), (_PRETRAINING, seed, _IMAGE, i), -1, -1, 1.0)
-        for i in range(count)
-    ]
-    images = np.empty((count, size, size, 3), np.uint8)
-    units = np.empty((count, len(ACTION_UNITS)), np.float32)
-    landmarks = np.empty((count, 5, 2), np.float32)
-
-    def take(start: int, drawn: tuple[np.ndarray, ...]) -> None:
-        stop = start + len(drawn[0])
-        images[start:stop], landmarks[start:stop], units[start:stop] = drawn
-
-    _draw_all(plans, size, workers, take, "rendering pre-training faces")
-    return images, units, landmarks
 
 
 def _read(images: np.ndarray, row: int) -> np.ndarray:
@@ -243,7 +27,7 @@ def _read(images: np.ndarray, row: int) -> np.ndarray:
 
 
 def load(root: Path) -> base.FaceDataset:
-    """The data set that `render_dataset` wrote into `root`; images stay on disk until they are read.
+    """What `asm.rendered.dataset.render_dataset` wrote into `root`; images stay on disk until they are read.
 
     Raises InputError where a file is missing or the files do not belong together.
     """

@@ -22,9 +22,9 @@ import pandas as pd
 from pydantic import Field
 
 from asm import datasets
+from asm.config.schema import Name, Section, parse
 from asm.datasets import base
 from asm.errors import InputError
-from asm.schema import Name, Section, parse
 
 
 class Part(Section):
@@ -87,7 +87,7 @@ def load(
                 "id": [f"{name}/{x}" for x in table.id],
                 "path": [(folder / path).as_posix() for path in table.path],
                 "split": table.split,
-                "label": class_ids[table.label],
+                "true": class_ids[table.true],
                 "origin": name,
                 "part": i,
                 "row": np.arange(len(table)),
@@ -102,12 +102,13 @@ def load(
 
 
 def _load_part(root: Path, name: str, part: Part) -> base.FaceDataset:
-    if not Path(part.root).is_relative_to(root):
+    folder = Path(part.root)
+    if not folder.is_relative_to(root) or ".." in folder.relative_to(root).parts:
         raise InputError(
             f"union: parts.{name}.root: expected {root} or a folder under it, found {part.root}. DVC watches "
             "the union's root alone: set it to a folder that holds all parts."
         )
     try:
-        return datasets.load(part.source, Path(part.root), **part.options)
+        return datasets.load(part.source, folder, **part.options)
     except InputError as error:
         raise InputError(f"union: parts.{name}: {error}") from error

@@ -20,7 +20,7 @@ from asm.errors import InputError
 
 # Found at first, found at full scale, no face found (whole frame), not looked for (already aligned images).
 FACE_KINDS = ("mtcnn", "retry", "fallback", "as_is")
-_COLUMNS = ("id", "path", "split", "label", "face")
+_COLUMNS = ("id", "path", "split", "true", "face")
 _REMEDY = "Build it again with the align stage (dvc repro)."
 
 
@@ -47,15 +47,11 @@ def load(directory: Path) -> AlignedFaces:
     summary = _read(directory / "summary.json", lambda path: json.loads(path.read_text(encoding="utf-8")))
     faces = _read(directory / "faces.npy", lambda path: np.load(path, mmap_mode="r"))
     landmarks = _read(directory / "landmarks.npy", np.load)
-    manifest = _read(directory / "manifest.csv", _read_manifest)
-
     if not isinstance(summary, dict) or not {"dataset", "classes"} <= summary.keys():
         raise InputError(
             f'{directory / "summary.json"}: expected the keys "dataset" and "classes". {_REMEDY}'
         )
-    missing = [name for name in _COLUMNS if name not in manifest.columns]
-    if missing:
-        raise InputError(f"{directory / 'manifest.csv'}: missing columns {missing}. {_REMEDY}")
+    manifest = read_manifest(directory / "manifest.csv")
     if (
         faces.dtype != np.uint8
         or faces.ndim != 4
@@ -72,19 +68,27 @@ def load(directory: Path) -> AlignedFaces:
             f"landmarks {list(landmarks.shape)}. {_REMEDY}"
         )
     classes = tuple(str(name) for name in summary["classes"])
-    wrong = manifest.index[~manifest["label"].isin(range(len(classes)))]
-    if len(wrong):
+    strange = manifest.index[~manifest["true"].isin(range(len(classes)))]
+    if len(strange):
         raise InputError(
-            f"{directory / 'manifest.csv'}: row {wrong[0]} has the label {manifest['label'][wrong[0]]}, "
+            f"{directory / 'manifest.csv'}: row {strange[0]} has the label {manifest['true'][strange[0]]}, "
             f"expected 0..{len(classes) - 1}. {_REMEDY}"
         )
     return AlignedFaces(str(summary["dataset"]), classes, faces, manifest, landmarks)
 
 
-def _read_manifest(path: Path) -> pd.DataFrame:
-    # Names such as "007" or "NA" are names.
-    text = dict.fromkeys(("id", "path", "split", "face"), str)
-    return pd.read_csv(path, dtype=text, keep_default_na=False)
+def read_manifest(path: Path) -> pd.DataFrame:
+    """A store's manifest.csv, which needs no pixels: one row per face, in their order.
+
+    Raises:
+        InputError: the file is missing or unreadable, or lacks a column.
+    """
+    text = dict.fromkeys(("id", "path", "split", "face"), str)  # names such as "007" or "NA" are names
+    manifest = _read(Path(path), lambda file: pd.read_csv(file, dtype=text, keep_default_na=False))
+    missing = [name for name in _COLUMNS if name not in manifest.columns]
+    if missing:
+        raise InputError(f"{path}: missing columns {missing}. {_REMEDY}")
+    return manifest
 
 
 def _read(path: Path, read):

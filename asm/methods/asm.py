@@ -2,26 +2,56 @@
 
 Two networks agree on class-wise thresholds, which split the training set each epoch into clean, ambiguous and
 noisy samples; each subset has its own loss. The equations are in mining.py (1-6) and losses.py (7-11), the
-choices where the paper is silent in params.yaml.
+choices where the paper is silent in params.yaml. The strong view is RandAugment at 10 of 30, a third of the
+strength of the authors' earlier released code (MAN); on rendered faces at 30 % noise no effect was seen
+(87.7 % ours, 87.1 % at full strength, one seed).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from asm import losses, mining
-from asm.augment import strong_view
-from asm.data import Samples
+from asm.config.cell import StrongAugment
+from asm.config.schema import Section, Share, Weight
 from asm.methods.base import Batch, Method
+from asm.parts.batches import Samples
+from asm.parts.views import strong_view
 
 if TYPE_CHECKING:
-    from asm.params import CellConfig
+    from asm.config.cell import CellConfig
+
+
+class Thresholds(Section):
+    """§3.2-3.3, Eq. 1-6."""
+
+    adaptive: bool
+    init_clean: Share
+    init_noisy: Share
+    confidence: Literal["label", "max"]
+
+
+class Losses(Section):
+    """§3.4, Eq. 7-12."""
+
+    omega: Weight
+    gamma: Weight
+    beta: Weight
+    lambda_max: Share
+    ramp_end: Annotated[float, Field(gt=0)]
+    divide_by: Literal["batch", "subset"]
+    replace_with_ce: list[Literal["mutual", "consistency"]]
+    drop_noisy: bool
 
 
 class ASM(Method):
+    title = "ASM"
+    sections = {"thresholds": Thresholds, "losses": Losses, "strong_augment": StrongAugment}
+
     num_networks = 2
 
     def __init__(
@@ -66,7 +96,7 @@ class ASM(Method):
             z1, z2 = self.logits(weak)
             return {"total": losses.supervised(z1.float(), z2.float(), y)}
 
-        subset = self.subset[batch.rows]
+        subset = self.subset[batch.rows_cpu]
         clean, ambiguous, noisy = (
             (subset == code).nonzero().squeeze(1).to(y.device, non_blocking=True)
             for code in (mining.CLEAN, mining.AMBIGUOUS, mining.NOISY)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from asm import augment, distributed
-from asm.data import Faces, Samples, fetch
+from asm.config.schema import Section
+from asm.parts import distributed, views
+from asm.parts.batches import Faces, Samples, fetch
 
 if TYPE_CHECKING:
-    from asm.params import CellConfig
+    from asm.config.cell import CellConfig
 
 EVALUATION_BATCH = 256
 
@@ -22,8 +23,8 @@ EVALUATION_BATCH = 256
 class Batch:
     """One training step's samples, on the device. A method draws its own views from the faces."""
 
-    index: Tensor  # [B] rows of the training set
-    rows: Tensor  # [B] the same on the CPU: what is chosen by them there makes no GPU wait
+    rows: Tensor  # [B] of the training set
+    rows_cpu: Tensor  # [B] the same on the CPU: what is chosen by them there makes no GPU wait
     faces: Tensor  # uint8 [B, S, S, C]
     labels: Tensor  # [B] given labels
     epoch: int  # counted from 1
@@ -37,13 +38,18 @@ class Method(nn.Module):
     epoch needs from the last.
     """
 
+    title: ClassVar[str]  # how reports print it
+    sections: ClassVar[dict[str, type[Section]]] = {}  # of params.yaml that it reads, beside the common ones
+    told_noise_rate: ClassVar[str | None] = None  # key of its section: the cell's noise rate
     num_networks: ClassVar[int] = 1
     trains_in_phases: ClassVar[bool] = False  # there are steps in which some parameters have no part
+
+    subset: Tensor | None = None  # of a method that mines, after warm-up: int8 [N] codes of asm.mining
 
     def __init__(
         self, config: CellConfig, networks: list[nn.Module], num_classes: int, samples: Samples
     ) -> None:
-        """`networks` are ResNet-18s with a head `fc`; `samples` is the training set with its given labels."""
+        """`networks` are backbones with a `head`; `samples` is the training set with its given labels."""
         super().__init__()
         self.config = config
         self.networks = nn.ModuleList(networks)
@@ -53,6 +59,11 @@ class Method(nn.Module):
     def start_epoch(self, epoch: int) -> dict[str, float]:
         """Whatever precedes an epoch (counted from 1), such as mining; returns numbers for the history."""
         return {}
+
+    def mine(self, probs: Tensor, labels: Tensor) -> Tensor:
+        """The subsets that a method that mines makes of other samples: int8 codes [N] from the networks'
+        probabilities [networks, N, K] and labels [N]."""
+        raise TypeError(f"{type(self).__name__} does not mine")
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Scalars by name; the loop minimises `total` and logs the others."""
@@ -73,7 +84,7 @@ class Method(nn.Module):
     def predict_all(
         self,
         faces: Faces,
-        view: Callable[[Tensor], Tensor] = augment.evaluation_view,
+        view: Callable[[Tensor], Tensor] = views.evaluation_view,
         forward: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """`predict` (or another `forward`) over many faces in evaluation mode, in batches; several processes
@@ -90,14 +101,14 @@ class Method(nn.Module):
         self.eval()
         forward = forward or self.predict
         parts = torch.arange(len(faces)).split(EVALUATION_BATCH)
-        mine = distributed.share(parts) or parts[:1]
+        mine = distributed.my_part(parts) or parts[:1]
         with torch.inference_mode(), self.autocast():
             done = [forward(view(part)) for part in fetch(faces, mine)]
         return distributed.gather(done, parts)
 
     def weak(self, batch: Batch) -> Tensor:
         """A weak view of the batch, [B, 3, S, S]."""
-        return augment.weak_view(batch.faces, self.config.augment, batch.generator)
+        return views.weak_view(batch.faces, self.config.augment, batch.generator)
 
     def autocast(self) -> torch.autocast:
         """The precision of forward passes and losses."""

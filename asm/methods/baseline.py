@@ -7,6 +7,8 @@ from asm.methods.base import Batch, Method
 
 
 class Baseline(Method):
+    title = "Baseline"
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         (z,) = self.logits(self.weak(batch))
         return {"total": F.cross_entropy(z.float(), batch.labels)}

@@ -6,19 +6,25 @@ alone, so that neither attention nor centres have a part in inference.
 
 - As released: a centre moves by the weighted mean distance of its class's samples over 1 + their number,
   whatever the weight `center_weight` of the loss, at the constant rate `center_lr`.
-- Centres start, as released, from Kaiming's rule on their transpose [D, K]: normal with variance 2 / K.
+- Centres start, as released, from Kaiming's rule on their transpose [D, K]: normal with variance 2 / K. So do
+  the attention network's weights, with biases of 0: at the start A is spread twice as wide (0.24) as by
+  PyTorch's default.
 - The view is the common one; the code crops one of five windows (the centre one for tests) and has its own
   mean and standard deviation.
 - The released class order and its choice of the best epoch on the test set are not taken over.
 """
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from asm.data import Samples
+from asm.config.cell import CellConfig
+from asm.config.schema import Positive, Section, Share, Weight
 from asm.methods.base import Batch, Method
-from asm.params import CellConfig
+from asm.parts.batches import Samples
 
 
 def sparse_center_loss(features: Tensor, attention: Tensor, centers: Tensor) -> Tensor:
@@ -29,14 +35,24 @@ def sparse_center_loss(features: Tensor, attention: Tensor, centers: Tensor) -> 
     return (attention * (features - centers).square()).sum() / (2 * len(features))
 
 
+class Options(Section):
+    """The section `dacl` of params.yaml."""
+
+    center_weight: Weight  # lambda
+    center_lr: Share  # alpha
+    hidden: Annotated[list[Positive], Field(min_length=3, max_length=3)]
+
+
 class DACL(Method):
+    title = "DACL"
+    sections = {"dacl": Options}
+
     def __init__(
         self, config: CellConfig, networks: list[nn.Module], num_classes: int, samples: Samples
     ) -> None:
         super().__init__(config, networks, num_classes, samples)
         (network,) = networks
-        width = network.fc.in_features
-        side = -(-config.training.image_size // 32)  # of the feature map; rounded up
+        width, side = network.feature_size(config.training.image_size)
         first, second, third = config.dacl.hidden
         self.attention = nn.Sequential(
             nn.Flatten(),
@@ -45,6 +61,10 @@ class DACL(Method):
             *(nn.Linear(second, third), nn.BatchNorm1d(third), nn.Tanh()),
             nn.Linear(third, 2 * width),
         )
+        for layer in self.attention:
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight)
+                nn.init.zeros_(layer.bias)
         self.register_buffer("centers", torch.empty(num_classes, width))
         nn.init.kaiming_normal_(self.centers.T)
 
@@ -53,7 +73,7 @@ class DACL(Method):
         network, y = self.networks[0], batch.labels
         feature_map = network.feature_map(self.weak(batch))
         features = feature_map.mean(dim=(2, 3)).float()
-        ce = F.cross_entropy(network.fc(features).float(), y)
+        ce = F.cross_entropy(network.head(features).float(), y)
         attention = self.attend(feature_map)
         center = sparse_center_loss(features, attention, self.centers[y])
         self.move_centers(features, attention, y)

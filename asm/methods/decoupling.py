@@ -8,7 +8,10 @@ the number of samples learnt from, but by at least this share of the batch, so t
 like a batch. Departures:
 - one optimiser for both networks, over the sum of their losses, instead of two: the same steps, for a
   network's parameters are in one of the two losses only
-- the released code's L2 term is the optimiser's weight decay
+- the released code's L2 term is the optimiser's weight decay: 0.01 x 0.0005, so 5e-6 under `published`
+- the released code has no warm-up, so none under `published`: there only disagreement ever teaches, at first
+  that of the two heads, as the backbones start from the same weights
+- its own views (crop, brightness, contrast) are not built: under `published` a flip alone
 - its weights of the two classes, taken from each batch, are left out: they are for its binary data
 - its option of collecting the samples of several batches until they fill one is left out
 - the class at test comes from the networks' mean probability; the paper tests each network by itself, and
@@ -19,10 +22,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asm.config.schema import Section, Share
 from asm.methods.base import Batch, Method
 
 
+class Options(Section):
+    """The section `decoupling` of params.yaml."""
+
+    smallest_share: Share  # the loss is divided by at least this share of the batch
+
+
 class Decoupling(Method):
+    title = "Decoupling"
+    sections = {"decoupling": Options}
+
     num_networks = 2
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

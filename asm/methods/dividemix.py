@@ -10,6 +10,10 @@ tau, 0.5; 0.6 at 90 % noise. Departures:
   from its own division of it. The released code trains one network for an epoch, then the other, and draws as
   many unlabelled as labelled samples in each step; an epoch ends with the labelled ones. The losses are means
   over either kind here too, so that their weights are the published ones
+- the released code has 64 labelled and 64 unlabelled samples a step, 128 in the warm-up; `published` has 128
+  in all: as many in the warm-up and in a step, but an epoch is N / 128 steps where the release has one for 64
+  labelled samples (about N / 80 at 20 % noise)
+- under `published` the views are flips alone, where the release also crops 32-px images padded by 4
 - both networks get the same two augmented views, and guess in training mode; in the released code the one
   that is not trained is in evaluation mode
 - one forward pass for both views, so that BatchNorm sees them together
@@ -22,21 +26,37 @@ tau, 0.5; 0.6 at 90 % noise. Departures:
 """
 
 import math
+from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 from torch import Generator, Tensor
 
 from asm import losses
-from asm.data import Samples
+from asm.config.cell import CellConfig
+from asm.config.schema import Positive, Section, Share, Weight
 from asm.methods.base import Batch, Method
-from asm.params import CellConfig
+from asm.parts.batches import Samples
+
+
+class Options(Section):
+    """The section `dividemix` of params.yaml."""
+
+    clean_probability: Share  # a sample is labelled above it
+    temperature: Annotated[float, Field(gt=0)]
+    mix_alpha: Annotated[float, Field(gt=0)]
+    unlabelled_weight: Weight  # lambda_u: 0 for CIFAR-10 at 20 % noise, 25 at 50 %
+    ramp_epochs: Positive  # of lambda_u after the warm-up
 
 
 class DivideMix(Method):
+    title = "DivideMix"
+    sections = {"dividemix": Options}
+
     num_networks = 2
 
     def __init__(
@@ -66,7 +86,7 @@ class DivideMix(Method):
             z1, z2 = self.logits(self.weak(batch))
             return {"total": losses.supervised(z1.float(), z2.float(), batch.labels)}
         views = torch.cat([self.weak(batch), self.weak(batch)])
-        w = self.w.flip(0)[:, batch.index]  # each network's comes from the other
+        w = self.w.flip(0)[:, batch.rows]  # each network's comes from the other
         targets, labelled = self.targets(views, batch.labels, w), self._labelled(w).repeat(1, 2)
         sums = dict.fromkeys(("labelled", "unlabelled", "uniform"), 0.0)
         for network, target, has_label in zip(self.networks, targets, labelled, strict=True):

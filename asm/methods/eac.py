@@ -9,27 +9,42 @@ attending to the few pixels that would let it memorise a wrong label.
 - `erasing`: which patch the mirror image lacks, see `views`. The released code takes `shared` for clean label
   files and `separate` for noisy ones, so its rows are not all of one algorithm; here one serves all.
 - `augment.flip` and `augment.gaussian_noise` come before, and the mirror image is that of their result. The
-  released code flips no image at random; for clean label files it adds noise to every second one.
+  released code flips no image at random and adds noise to every second one, which is what `published` does;
+  there, for noisy label files, only the view has the noise and not its mirror image.
 - The backbone is ResNet-18 (released: ResNet-50).
 """
+
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asm import augment
+from asm.config.schema import Section, Weight
 from asm.methods.base import Batch, Method
+from asm.parts import views
+
+
+class Options(Section):
+    """The section `eac` of params.yaml."""
+
+    consistency_weight: Weight  # lambda
+    # of the flipped view: as released for clean labels | for noisy ones
+    erasing: Literal["shared", "separate"]
 
 
 class EAC(Method):
+    title = "EAC"
+    sections = {"eac": Options}
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy of the view plus lambda times the attention maps' mean squared difference."""
         (network,) = self.networks
         view, mirrored = self.views(batch)
         # two forward passes, each with its own batch statistics, as released
         seen, seen_mirrored = network.feature_map(view), network.feature_map(mirrored)
-        logits = network.fc(seen.mean(dim=(2, 3)))
+        logits = network.head(seen.mean(dim=(2, 3)))
         ce = F.cross_entropy(logits.float(), batch.labels)
-        difference = attention(seen, network.fc) - attention(seen_mirrored, network.fc).flip(3)
+        difference = attention(seen, network.head) - attention(seen_mirrored, network.head).flip(3)
         consistency = difference.square().mean()
         total = ce + self.config.eac.consistency_weight * consistency
         return {"total": total, "ce": ce, "consistency": consistency}
@@ -41,12 +56,12 @@ class EAC(Method):
         if self.config.eac.erasing == "shared":
             view = self.weak(batch)
             return view, view.flip(3)
-        whole = augment.weak_view(batch.faces, options.model_copy(update={"erasing": 0.0}), generator)
-        return augment.erase(whole, options, generator), augment.erase(whole.flip(3), options, generator)
+        whole = views.weak_view(batch.faces, options.model_copy(update={"erasing": 0.0}), generator)
+        return views.erase(whole, options, generator), views.erase(whole.flip(3), options, generator)
 
 
-def attention(feature_map: Tensor, fc: nn.Linear) -> Tensor:
+def attention(feature_map: Tensor, head: nn.Linear) -> Tensor:
     """Attention map of each class, float32 [B, K, s, s]: the feature map's channels [B, C, s, s], weighted by
     the class's row of the classifier and summed. No gradient reaches the classifier; its bias is left out, so
     that the map's mean plus the bias is the class's logit."""
-    return F.conv2d(feature_map, fc.weight.detach()[:, :, None, None]).float()
+    return F.conv2d(feature_map, head.weight.detach()[:, :, None, None]).float()

@@ -17,6 +17,8 @@ Choices and departures:
   entries then push upwards: SGD brings T_c to the row-normalised square root of the true rates, Adam to near
   uniform rows even without noise. Our default takes the gradient through the division too (normalised).
 - `human_weight`, `model_weight`: as released, but one weight for all networks (released: 0.5 and 0.1).
+- A step of `published` has one batch of the profile's size (128); released: four of 64, their gradients
+  averaged (256 images, so half the gradient's variance at the same rate).
 - Each annotator's loss is the mean over the samples of the batch that it labelled.
 - ResNet-18 for the paper's ResNet-80, and its first convolution is trained too.
 - `published` (params.yaml): the released rate of 1e-5 holds after the warm-up, without its decay to 0; it
@@ -24,19 +26,36 @@ Choices and departures:
 """
 
 import copy
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from asm.data import Samples
+from asm.config.cell import CellConfig
+from asm.config.schema import Section, Weight
 from asm.methods.base import Batch, Method
-from asm.params import CellConfig
+from asm.parts.batches import Samples
 
 UNLABELLED = -1
 
 
+class Options(Section):
+    """The section `ipa2lt` of params.yaml."""
+
+    human_weight: Weight
+    model_weight: Weight
+    loss: Literal["nll", "double_softmax"]  # paper | released code
+    smallest_transition: Annotated[float, Field(gt=0, lt=0.1)]  # in place of a negative one
+    # through the rows' normalisation | as released, around it
+    transition_gradient: Literal["normalised", "raw"]
+
+
 class IPA2LT(Method):
+    title = "IPA2LT"
+    sections = {"ipa2lt": Options}
+
     trains_in_phases = True
 
     def __init__(
@@ -47,7 +66,7 @@ class IPA2LT(Method):
         count = int(self.origin.max()) + 1
         self.models = nn.ModuleList(copy.deepcopy(networks[0]) for _ in range(count))
         for model in self.models:
-            model.fc.reset_parameters()
+            model.head.reset_parameters()
         # annotators: the origins' humans, then the origins' networks; origins in the order of their names
         smallest = config.ipa2lt.smallest_transition
         self.transitions = nn.Parameter(_near_identity(2 * count, num_classes, smallest))  # [2 O, K, K]
@@ -82,7 +101,7 @@ class IPA2LT(Method):
         """Cross-entropy of each origin's network on its samples of the batch, summed over the networks."""
         total = images.new_zeros(())
         for o, model in enumerate(self.models):
-            rows = (self.origin[batch.index] == o).nonzero().squeeze(1)
+            rows = (self.origin[batch.rows] == o).nonzero().squeeze(1)
             if len(rows) >= 2:  # one sample has no variance for batch normalisation
                 total = total + F.cross_entropy(model(images[rows]).float(), batch.labels[rows])
         return total
@@ -102,9 +121,9 @@ class IPA2LT(Method):
 
     def _annotations(self, batch: Batch) -> Tensor:
         """Every annotator's label, -1 where it gave none: int64 [B, 2 O]."""
-        own = self._is_own(self.origin[batch.index])
+        own = self._is_own(self.origin[batch.rows])
         human = torch.where(own, batch.labels[:, None], UNLABELLED)
-        return torch.cat([human, self.pseudo_labels[batch.index]], dim=1)
+        return torch.cat([human, self.pseudo_labels[batch.rows]], dim=1)
 
     def _annotator_losses(self, q: Tensor, annotations: Tensor) -> Tensor:
         """Each annotator's mean loss over the samples that it labelled (0 for none), [2 O].

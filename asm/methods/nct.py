@@ -6,27 +6,45 @@ the former to the latter. Each sees labels of its own, some of them replaced at 
 
 `beta`, `ramp_end`: of the weight's ramp, as released (5, and 20 of 200 epochs); ASM cites 0.65 and 90 of 100.
 `flip_rate`: the rate of replacement is the first during `training.warmup_epochs` (3 in the released schedule)
-and rises to the last in the last epoch as r_0 + (r_1 - r_0) log(1 + t) / log(1 + T), t of T epochs after the
-warm-up. The ramp is logarithmic as released; this form of it is ours. A replacement is drawn from all
-classes, so that 1 / K of them change nothing.
+and rises towards the last as r_0 + (r_1 - r_0) log(t) / log(T), as released: T epochs follow the warm-up, and
+t counts them from 0, so that the first two still have r_0 and the last has a little less than r_1 (0.6995 of
+200 epochs, 0.67 of 12). A replacement is drawn from all classes, so that 1 / K of them change nothing.
 Departures:
 - one optimiser instead of two: the same steps, as no gradient passes from one network's loss to the other
-- both networks see the same view
+- both networks see the same view; under its own schedule that is a flip alone, where the release also crops
+  32-px images padded by 4
 - the class at test comes from the networks' mean probability, not from their summed logits, so that each
   network's own accuracy is known too
 """
 
 import math
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Generator, Tensor
 
 from asm import losses
+from asm.config.schema import Section, Share, Weight
 from asm.methods.base import Batch, Method
 
 
+class Options(Section):
+    """The section `nct` of params.yaml."""
+
+    temperature: Annotated[float, Field(gt=0)]
+    alpha_max: Share
+    beta: Weight  # as released; ASM cites 0.65
+    ramp_end: Annotated[float, Field(gt=0)]  # share of the epochs: 20 of 200; ASM cites 0.9
+    # in the warm-up, and what it rises towards
+    flip_rate: Annotated[list[Share], Field(min_length=2, max_length=2)]
+
+
 class NCT(Method):
+    title = "NCT"
+    sections = {"nct": Options}
+
     num_networks = 2
 
     def start_epoch(self, epoch: int) -> dict[str, float]:
@@ -58,7 +76,7 @@ class NCT(Method):
     def _flip_rate(self, epoch: int) -> float:
         first, last = self.config.nct.flip_rate
         warmup = self.config.training.warmup_epochs
-        passed, ramp = epoch - warmup, self.config.training.epochs - warmup
-        if passed <= 0:
+        passed, ramp = epoch - 1 - warmup, self.config.training.epochs - warmup
+        if passed <= 1:
             return first
-        return first + (last - first) * math.log1p(passed) / math.log1p(ramp)
+        return first + (last - first) * math.log(passed) / math.log(ramp)

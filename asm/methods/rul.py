@@ -8,31 +8,46 @@ where the harder sample of a pair is the more uncertain one.
   released code is without it. What predicts is not stated: here the classifier, from the features before
   mixing, in training mode, before the step.
 - `relabel_margin`, `relabel_visible`: as in SCN.
+- Noise (`augment.gaussian_noise`) is white and half as strong again as the released one: see SCN.
 - The released heads fit a map of 7 x 7; here they fit the image size of the profile.
 """
 
-import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asm.data import Samples
+from asm.config.cell import CellConfig
+from asm.config.schema import Positive, Section, Share
 from asm.methods.base import Batch, Method
-from asm.methods.shared import relabel
-from asm.params import CellConfig
+from asm.parts.batches import Samples
+from asm.parts.selection import relabel
+
+
+class Options(Section):
+    """The section `rul` of params.yaml."""
+
+    embedding: Positive
+    dropout: Share
+    relabel: bool  # SCN's relabelling, which the noise results rest on; not in the released code
+    relabel_margin: Share
+    relabel_visible: Literal["next_epoch", "at_once"]
 
 
 class RUL(Method):
+    title = "RUL"
+    sections = {"rul": Options}
+
     def __init__(
         self, config: CellConfig, networks: list[nn.Module], num_classes: int, samples: Samples
     ) -> None:
         super().__init__(config, networks, num_classes, samples)
         (network,) = networks
-        channels, side = network.fc.in_features, math.ceil(config.training.image_size / 32)
+        channels, side = network.feature_size(config.training.image_size)
         self.mean_head = _head(channels, side, config.rul.embedding, config.rul.dropout)
         self.log_variance_head = _head(channels, side, config.rul.embedding, config.rul.dropout)
-        network.fc = nn.Linear(config.rul.embedding, num_classes)
+        network.head = nn.Linear(config.rul.embedding, num_classes)
         self.register_buffer("labels", samples.labels.clone())  # of the training samples in this epoch
         self.register_buffer("next_labels", samples.labels.clone())
 
@@ -49,22 +64,22 @@ class RUL(Method):
         mu = self.mean_head(feature_map).float()
         uncertainty = self.log_variance_head(feature_map).float().exp().mean(dim=1)
         at_once = options.relabel_visible == "at_once"
-        y = (self.next_labels if at_once else self.labels)[batch.index]
+        y = (self.next_labels if at_once else self.labels)[batch.rows]
         if options.relabel and batch.epoch > self.config.training.warmup_epochs:
-            probs = network.fc(mu).detach().float().softmax(dim=1)
+            probs = network.head(mu).detach().float().softmax(dim=1)
             new = relabel(probs, y, options.relabel_margin)
             changed = new != y
-            self.next_labels[batch.index[changed]] = new[changed]
+            self.next_labels[batch.rows[changed]] = new[changed]
             if at_once:
                 y = new
         partner = torch.randperm(len(y), generator=batch.generator).to(y.device)
-        z = network.fc(mix(mu, uncertainty, partner)).float()
+        z = network.head(mix(mu, uncertainty, partner)).float()
         return {"total": 0.5 * F.cross_entropy(z, y) + 0.5 * F.cross_entropy(z, y[partner])}
 
     def logits(self, images: Tensor) -> list[Tensor]:
         """Of the features alone; the uncertainty serves training only."""
         (network,) = self.networks
-        return [network.fc(self.mean_head(network.feature_map(images)))]
+        return [network.head(self.mean_head(network.feature_map(images)))]
 
 
 def mix(mu: Tensor, uncertainty: Tensor, partner: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def table2(grid: Grid) -> Table:
             if not _is_ablation_row(group) or group in printed:
                 continue
             pairs = [f"{k} = {str(v).lower()}" for k, v in group.changed.items()]
-            name = f"{text.method_name(group.method)}, {text.changed_name(group.changed)}"
+            name = f"{grid.title(group.method)}, {text.changed_name(group.changed)}"
             if group.method == "asm" and len(pairs) == 1:
                 name = extra_names.get(pairs[0], name)
             replaced = group.changed.get(REPLACED, [])

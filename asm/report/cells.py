@@ -1,4 +1,4 @@
-"""What the report reads: the grid of cells and, per evaluated cell, its details and timing, all checked.
+"""What the report reads: the grid of cells and, per evaluated cell, its scores and timing, all checked.
 
 The grid decides which cells exist; a directory is never searched, so a left-over file of another run
 cannot slip into a table.
@@ -13,24 +13,26 @@ from importlib import resources
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from asm.config.cell import Schedule
+from asm.config.schema import read_yaml
 from asm.errors import InputError
-from asm.report.details import Details, Noise
 from asm.report.estimates import Estimate, Points, estimate
+from asm.scores.schema import NoiseKind, Scores, load_scores
 
-Measure = Callable[[Details], float | None]
+Measure = Callable[[Scores], float | None]
 # Their own paper's schedule is the common one, so that a cell in either stands for both.
 ONE_SCHEDULE = ("baseline", "asm")
 PRINTED = {"thresholds.confidence": "max"}  # what a cell changes that takes Eq. 3 as printed
 
 
 class Cell(BaseModel):
-    """One row of the grid; `details` is None while the cell has not been evaluated, `seconds` (training and
+    """One row of the grid; `scores` is None while the cell has not been evaluated, `seconds` (training and
     mining, mean over the epochs) while it has not been timed."""
 
     cell: str
@@ -39,9 +41,9 @@ class Cell(BaseModel):
     method: str
     seed: int
     init: str
-    schedule: Literal["fair", "published"] = "fair"
-    changed: dict[str, Any] = {}
-    details: Details | None = None
+    schedule: Schedule
+    changed: dict[str, Any]
+    scores: Scores | None = None
     seconds: float | None = None
 
 
@@ -52,33 +54,51 @@ class DatasetInfo(BaseModel):
     classes: int | None = None  # unknown for a folder of the user's own
 
 
-class Init(BaseModel):
+class InitInfo(BaseModel):
     """Initial weights of the backbone."""
 
     weights: str
 
 
+class MethodInfo(BaseModel):
+    """What a method's own file says of it."""
+
+    title: str
+    told_noise_rate: bool
+
+
 class Grid(BaseModel):
-    """configs/<profile>/grid.json. `defaults` gives the dotted keys' values in a cell that changes
-    nothing; a key it lacks has the paper's value."""
+    """configs/report.yaml, its axes in the order of the cells. `defaults` gives the dotted keys' values in a
+    cell that changes nothing; a key it lacks has the paper's value."""
+
+    model_config = ConfigDict(extra="forbid")
 
     profile: str
     datasets: dict[str, DatasetInfo]
-    noises: dict[str, Noise]
-    inits: dict[str, Init]
+    noises: dict[str, NoiseKind]
+    inits: dict[str, InitInfo]
+    methods: dict[str, MethodInfo]
+    backbone: str
     image_size: int
     width: int
     epochs: int
     warmup_epochs: int
     batch_size: int
-    defaults: dict[str, Any] = {}
+    precision: str
+    defaults: dict[str, Any]
     cells: list[Cell]
+    code: str  # that writes the report
 
     @model_validator(mode="after")
     def _known_names(self) -> "Grid":
         names, settings = set(), set()
         for cell in self.cells:
-            for field, known in (("dataset", self.datasets), ("noise", self.noises), ("init", self.inits)):
+            for field, known in (
+                ("dataset", self.datasets),
+                ("noise", self.noises),
+                ("init", self.inits),
+                ("method", self.methods),
+            ):
                 if getattr(cell, field) not in known:
                     raise ValueError(
                         f"cell {cell.cell!r}: {field} {getattr(cell, field)!r} is not among {list(known)}"
@@ -88,6 +108,15 @@ class Grid(BaseModel):
                 raise ValueError(f"cell {cell.cell!r}: its name or its setting and seed occur twice")
             names.add(cell.cell)
             settings.add(setting)
+        return self
+
+    @model_validator(mode="after")
+    def _in_order_of_cells(self) -> "Grid":
+        """The axes as the cells come, for the file has its keys sorted."""
+        for axis, field in (("datasets", "dataset"), ("noises", "noise"), ("inits", "init")):
+            known = getattr(self, axis)
+            order = dict.fromkeys([*(getattr(cell, field) for cell in self.cells), *known])
+            setattr(self, axis, {key: known[key] for key in order})
         return self
 
     @cached_property
@@ -103,6 +132,11 @@ class Grid(BaseModel):
     @cached_property
     def _by_key(self) -> dict[tuple, "Group"]:
         return {_key(g.cells[0]): g for g in self._groups}
+
+    def title(self, method: str) -> str:
+        """How a method is printed: as its own file says; one of the paper's that the grid lacks as there."""
+        info = self.methods.get(method)
+        return paper()["methods"][method] if info is None else info.title
 
     def groups(self) -> list["Group"]:
         """Cells that differ only in the seed, in the order of the grid."""
@@ -124,7 +158,9 @@ class Grid(BaseModel):
         found = (self._by_key.get((dataset, noise, method, init, option, rest)) for option in options)
         return next((g for g in found if g is not None), None)
 
-    def rival(self, dataset: str, noise: str | None, method: str, init: str, schedule: str) -> "Group | None":
+    def counterpart(
+        self, dataset: str, noise: str | None, method: str, init: str, schedule: str
+    ) -> "Group | None":
         """The default group to compare with a group of this schedule: see ONE_SCHEDULE."""
         found = self.group(dataset, noise, method, init, schedule)
         return self.group(dataset, noise, method, init) if found is None and method in ONE_SCHEDULE else found
@@ -163,7 +199,7 @@ class Grid(BaseModel):
         return [n for n, noise in self.noises.items() if noise.kind == "original"]
 
 
-def _rank(noise: Noise) -> float:
+def _rank(noise: NoiseKind) -> float:
     return noise.rate if noise.kind == "symmetric" and noise.rate is not None else math.inf
 
 
@@ -179,14 +215,14 @@ def _key(cell: Cell) -> tuple:
     )
 
 
-def last5(details: Details) -> float:
+def last5(scores: Scores) -> float:
     """The headline: mean accuracy of the last epochs, as a fraction."""
-    return details.test.accuracy.last5
+    return scores.test.accuracy.last5
 
 
-def one_network(details: Details) -> float | None:
+def one_network(scores: Scores) -> float | None:
     """The mean of both networks' headline accuracies, each network alone; None for one-network methods."""
-    nets = details.test.networks
+    nets = scores.test.networks
     return sum(net.last5 for net in nets) / len(nets) if len(nets) > 1 else None
 
 
@@ -203,9 +239,9 @@ class Group:
     cells: list[Cell]
 
     @property
-    def done(self) -> list[Details]:
-        """Details of the evaluated cells."""
-        return [c.details for c in self.cells if c.details is not None]
+    def done(self) -> list[Scores]:
+        """Scores of the evaluated cells."""
+        return [c.scores for c in self.cells if c.scores is not None]
 
     def by_seed(self, of: Measure = last5, scale: float = 100.0) -> dict[int, float]:
         """`of` each evaluated cell that has it, times `scale` (100: in percent)."""
@@ -239,32 +275,31 @@ class Group:
         return median(timed) if timed else None
 
 
-def load(grid: Path | dict, details_dir: Path, timing_dir: Path | None = None) -> Grid:
-    """The grid with the details, and timings if asked for, of every evaluated cell.
+def load_grid(path: Path, scores_dir: Path, timing_dir: Path) -> Grid:
+    """The grid (configs/report.yaml) with the scores and timings of every evaluated cell.
 
     A cell without a file of its own stays blank. Raises InputError for a missing grid file or directory, and
     for a file whose content does not fit, naming file and key.
     """
-    where = "the grid"
-    if not isinstance(grid, dict):
-        where, grid = str(grid), _read_json(Path(grid), "run the stage that writes the configurations")
-    loaded = _validate(Grid, grid, where)
-    for directory, kind in ((details_dir, "details"), (timing_dir, "timing")):
-        if directory is not None and not Path(directory).is_dir():
+    loaded = _parse_grid(path)
+    for directory, kind in ((scores_dir, "scores"), (timing_dir, "timing")):
+        if not directory.is_dir():
             raise InputError(f"{directory}: expected the directory of {kind} files; evaluate the cells first")
     for cell in loaded.cells:
-        path = Path(details_dir) / f"{cell.cell}.json"
+        path = scores_dir / f"{cell.cell}.json"
         if path.exists():
-            cell.details = _validate(Details, _read_json(path, "evaluate the cell again"), str(path))
-            _check_belongs(cell, cell.details, path)
-        if timing_dir is not None and (path := Path(timing_dir) / f"{cell.cell}.csv").exists():
+            cell.scores = load_scores(path)
+            _check_belongs(cell, loaded.noises[cell.noise], cell.scores, path)
+        if (path := timing_dir / f"{cell.cell}.csv").exists():
             cell.seconds = _mean_seconds(path)
     return loaded
 
 
-def _check_belongs(cell: Cell, details: Details, path: Path) -> None:
-    for field in ("cell", "dataset", "method", "seed", "schedule"):
-        expected, found = getattr(cell, field), getattr(details, field)
+def _check_belongs(cell: Cell, noise: NoiseKind, scores: Scores, path: Path) -> None:
+    fields = ("cell", "dataset", "method", "seed", "schedule")
+    compared = [(field, getattr(cell, field), getattr(scores, field)) for field in fields]
+    compared += [("noise.kind", noise.kind, scores.noise.kind), ("noise.rate", noise.rate, scores.noise.rate)]
+    for field, expected, found in compared:
         if expected != found:
             raise InputError(
                 f"{path}: {field} is {found!r}, the grid says {expected!r}; evaluate the cell again"
@@ -285,22 +320,13 @@ def _mean_seconds(path: Path) -> float | None:
     return mean
 
 
-def _read_json(path: Path, remedy: str) -> Any:
+def _parse_grid(path: Path) -> Grid:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not a JSON file ({error}); {remedy}") from error
-
-
-def _validate(model: type[BaseModel], data: Any, where: str) -> Any:
-    try:
-        return model.model_validate(data)
+        return Grid.model_validate(read_yaml(path))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise InputError(f"{where}: {key}: {first['msg']}; write the file again with its stage") from error
+        raise InputError(f"{path}: {key}: {first['msg']}; write the file again with its stage") from error
 
 
 @cache
@@ -310,7 +336,7 @@ def paper() -> dict:
 
 
 @dataclass(frozen=True)
-class Headline:
+class Focus:
     """What a data set's figures show: its highest symmetric noise with both ASM and the baseline."""
 
     dataset: str
@@ -320,8 +346,8 @@ class Headline:
     baseline: Group | None
 
 
-def headlines(grid: Grid) -> list[Headline]:
-    """One headline per data set that has evaluated ASM cells with nothing changed, in grid order.
+def focuses(grid: Grid) -> list[Focus]:
+    """One focus per data set that has evaluated ASM cells with nothing changed, in grid order.
 
     The highest symmetric rate with evaluated ASM and baseline cells; without a baseline anywhere,
     the highest rate with ASM; other kinds of noise only when there is no symmetric one.
@@ -340,5 +366,5 @@ def headlines(grid: Grid) -> list[Headline]:
                 options.append(((base is not None, rate, -position), noise, init, asm, base))
         if options:
             _, noise, init, asm, base = max(options, key=lambda option: option[0])
-            found.append(Headline(dataset, noise, init, asm, base))
+            found.append(Focus(dataset, noise, init, asm, base))
     return found

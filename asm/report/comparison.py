@@ -1,6 +1,7 @@
 """Sentences that compare methods: with the baseline, with one another, and their order with the paper's.
 
-A difference is taken over the seeds that both methods have; it is "within chance" where its 95 % interval
+A difference is taken over the seeds that both have; where methods are put in order, over all seeds, as the
+order is, and with an interval only where both have the same. It is "within chance" where its 95 % interval
 holds 0.
 """
 
@@ -12,11 +13,11 @@ from scipy.stats import kendalltau
 
 from asm.report import text
 from asm.report.cells import ONE_SCHEDULE, PRINTED, DatasetInfo, Grid, Group, one_network, paper
-from asm.report.details import Noise
 from asm.report.estimates import Points, estimate
+from asm.scores.schema import NoiseKind
 
 Level = tuple[float, dict[str, Group], dict[str, float]]  # noise rate, our groups, the paper's figures
-Difference = tuple[str, Points | None]  # its words, ours
+Difference = tuple[str, Points]  # its words, ours
 
 
 def _versus(points: float) -> str:
@@ -44,13 +45,13 @@ def _where(grid: Grid, dataset: str, init: str, schedule: str | None = None) -> 
     return ", ".join(parts)
 
 
-def _at(noise: Noise) -> str:
+def _at(noise: NoiseKind) -> str:
     if noise.kind == "original":
         return "On real labels"
-    return "On clean labels" if noise.rate == 0 else f"At {text.noise_name(noise)} noise"
+    return "Without label noise" if noise.rate == 0 else f"At {text.noise_name(noise)} noise"
 
 
-def _gap(asm: Group, base: Group, noise: Noise, where: str) -> str:
+def _gap(asm: Group, base: Group, noise: NoiseKind, where: str) -> str:
     ours, theirs = asm.by_seed(), base.by_seed()
     shared = ours.keys() & theirs.keys()
     ours, theirs = ({k: v for k, v in d.items() if k in shared or not shared} for d in (ours, theirs))
@@ -82,31 +83,38 @@ def ranks(grid: Grid, noises: Iterable[str] | None = None) -> list[str]:
                 found = {m: g for m, g in found.items() if g is not None and g.done}
                 if len(found) > 2 and "asm" in found:
                     where = f"{_at(grid.noises[noise])} ({_where(grid, dataset, init)})"
-                    lines.append(_rank(found, where))
+                    lines.append(_rank(grid, found, where))
     return lines
 
 
-def _rank(found: dict[str, Group], where: str) -> str:
-    means = {m: round(g.accuracy().mean, 2) for m, g in found.items()}
+def _rank(grid: Grid, found: dict[str, Group], where: str) -> str:
+    means = {m: round(g.accuracy().mean, 2) for m, g in found.items()}  # as the tables show them
     best_first = sorted(means, key=means.get, reverse=True)
     above = [m for m in best_first if means[m] > means["asm"]]
     sentence = f"{where} ASM ranks {len(above) + 1} of {len(found)} methods by mean accuracy"
     if above:
-        higher = [(text.method_name(m), found[m].minus(found["asm"])) for m in above]
+        higher = [(grid.title(m), _apart(found[m], found["asm"])) for m in above]
         return f"{sentence}; above it {_weighed(higher)}."
     following = next(m for m in best_first if m != "asm")
-    lead = [(text.method_name(following), found["asm"].minus(found[following]))]
+    lead = [(grid.title(following), _apart(found["asm"], found[following]))]
     return f"{sentence}; its lead over the next {_weighed(lead)}."
+
+
+def _apart(a: Group, b: Group) -> Points:
+    """How far `a` is above `b`, by the means of the tables, so that it has the sign of their order; with the
+    interval of paired seeds where both have the same."""
+    if a.by_seed().keys() == b.by_seed().keys():
+        return a.minus(b)
+    return Points(a.accuracy().mean - b.accuracy().mean, None, 0)
 
 
 def _weighed(differences: Sequence[Difference]) -> str:
     """Differences sorted by what their intervals say."""
     kinds: dict[str, list[str]] = {"beyond chance": [], "within chance": [], "without an interval": []}
     for words, points in differences:
-        if points is None:
-            kinds["without an interval"].append(f"{words} (no seed in common)")
-        elif points.interval is None:
-            kinds["without an interval"].append(f"{words} by {points.mean:.1f} points (one seed)")
+        if points.interval is None:
+            seeds = "one seed" if points.n == 1 else "not the same seeds"
+            kinds["without an interval"].append(f"{words} by {points.mean:.1f} points ({seeds})")
         else:
             kind = "beyond chance" if points.excludes_zero else "within chance"
             shown = f"{words} by {points.mean:.1f} points ({points.interval}, {points.n} seeds)"
@@ -141,9 +149,10 @@ def levels(grid: Grid) -> list[str]:
                 found = _beside(grid, dataset, method, init)
                 if len(found) > 1:
                     ours, theirs = zip(*found.values(), strict=True)
+                    name = grid.title(method)
                     lines.append(
-                        f"{text.method_name(method)} ({_where(grid, dataset, init)}) at {_percent(found)} "
-                        f"noise: ours {_joined(ours)} %, the paper's {_joined(theirs)} %; from the least to "
+                        f"{name} ({_where(grid, dataset, init)}) at {_percent(found)} noise: "
+                        f"ours {_joined(ours)} %, the paper's {_joined(theirs)} %; from the least to "
                         f"the most of this noise ours loses {ours[0] - ours[-1]:.1f} points, the paper's "
                         f"{theirs[0] - theirs[-1]:.1f}."
                     )
@@ -180,7 +189,7 @@ def weights(grid: Grid) -> list[str]:
         for init in others:
             other = grid.group(*_setting(group), init, group.schedule, group.changed)
             if other is not None and (gain := group.minus(other)) is not None:
-                name = text.reading_name(group.method, group.changed)
+                name = text.reading_name(grid, group.method, group.changed)
                 lines.append(
                     f"Weights {first} instead of {init}: {name} {_points(gain)} ({text.place(grid, group)})."
                 )
@@ -222,7 +231,7 @@ def order(grid: Grid, table: Literal["table1", "table3"]) -> list[str]:
                 column, levels = _levels(grid, dataset, init, schedule, table)
                 if levels:
                     where = _where(grid, dataset, init, schedule)
-                    paragraphs.append(_paragraph(where, column, levels, grid.datasets[dataset]))
+                    paragraphs.append(_paragraph(grid, where, column, levels, grid.datasets[dataset]))
     return paragraphs
 
 
@@ -244,7 +253,7 @@ def _levels(grid: Grid, dataset: str, init: str, schedule: str, table: str) -> t
         noise = grid.noises[key]
         rows = published.get(noise.rate, {}) if noise.kind == "symmetric" else {}
         theirs = {m: row[column] for m, row in rows.items() if row.get(column) is not None}
-        ours = {m: grid.rival(dataset, key, m, init, schedule) for m in theirs}
+        ours = {m: grid.counterpart(dataset, key, m, init, schedule) for m in theirs}
         ours = {m: g for m, g in ours.items() if g is not None and g.done}
         own = any(g.schedule == schedule and m not in ONE_SCHEDULE for m, g in ours.items())
         if len(ours) > 1 and (own or len(grid.schedules) == 1):
@@ -252,18 +261,18 @@ def _levels(grid: Grid, dataset: str, init: str, schedule: str, table: str) -> t
     return column, levels
 
 
-def _ordered(accuracy: dict[str, float]) -> str:
+def _ordered(grid: Grid, accuracy: dict[str, float]) -> str:
     best_first = sorted(accuracy, key=accuracy.get, reverse=True)
-    parts = [text.method_name(best_first[0])]
+    parts = [grid.title(best_first[0])]
     for better, worse in pairwise(best_first):
-        parts += [">" if accuracy[better] > accuracy[worse] else "=", text.method_name(worse)]
+        parts += [">" if accuracy[better] > accuracy[worse] else "=", grid.title(worse)]
     return " ".join(parts)
 
 
-def _paragraph(where: str, column: str, levels: list[Level], info: DatasetInfo) -> str:
+def _paragraph(grid: Grid, where: str, column: str, levels: list[Level], info: DatasetInfo) -> str:
     orders: dict[str, list[float]] = {}
     for rate, _, published in levels:
-        orders.setdefault(_ordered(published), []).append(rate)
+        orders.setdefault(_ordered(grid, published), []).append(rate)
     name = text.column_name(column)
     start = f"the paper's order on {name} is"
     if text.paper_column(info) != column:
@@ -271,7 +280,7 @@ def _paragraph(where: str, column: str, levels: list[Level], info: DatasetInfo) 
     theirs = [f"{shown}{_rates(levels, at)}" for shown, at in orders.items()]
     found: dict[str, list[float]] = {}
     for rate, groups, published in levels:
-        found.setdefault(_ours(groups, published), []).append(rate)
+        found.setdefault(_ours(grid, groups, published), []).append(rate)
     ours = [f"Ours{_rates(levels, at)} is {shown}." for shown, at in found.items()]
     return " ".join([f"Order on {where}: {start} {'; '.join(theirs)}.", *ours])
 
@@ -282,16 +291,16 @@ def _rates(levels: list[Level], rates: list[float]) -> str:
     return "" if [level[0] for level in levels] == [0.0] else f" at {shown} % noise"
 
 
-def _ours(groups: dict[str, Group], theirs: dict[str, float]) -> str:
+def _ours(grid: Grid, groups: dict[str, Group], theirs: dict[str, float]) -> str:
     """Our order at one noise and how it departs from the paper's."""
     ours = {m: round(g.accuracy().mean, 2) for m, g in groups.items()}  # as the table shows them
     pairs = list(combinations(sorted(theirs, key=theirs.get, reverse=True), 2))
     agreeing = [(a, b) for a, b in pairs if ours[a] > ours[b]]
     turned = [(b, a) for a, b in pairs if ours[a] < ours[b]]
-    sentence = "the same" if len(agreeing) == len(pairs) else _ordered(ours)
+    sentence = "the same" if len(agreeing) == len(pairs) else _ordered(grid, ours)
     if len(ours) > 2 and len(set(ours.values())) > 1:
         tau = kendalltau(list(ours.values()), list(theirs.values())).statistic
-        found = [points for a, b in agreeing if (points := groups[a].minus(groups[b])) and points.interval]
+        found = [points for a, b in agreeing if (points := _apart(groups[a], groups[b])).interval]
         clear = sum(points.excludes_zero for points in found)
         chance = f"{clear} of them beyond chance" if found else "no intervals"
         sentence += (
@@ -299,7 +308,5 @@ def _ours(groups: dict[str, Group], theirs: dict[str, float]) -> str:
         )
     if not turned:
         return sentence
-    words = [
-        (f"{text.method_name(a)} above {text.method_name(b)}", groups[a].minus(groups[b])) for a, b in turned
-    ]
+    words = [(f"{grid.title(a)} above {grid.title(b)}", _apart(groups[a], groups[b])) for a, b in turned]
     return f"{sentence}; the other way round {_weighed(words)}"

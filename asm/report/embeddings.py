@@ -11,26 +11,27 @@ from matplotlib.lines import Line2D
 from asm.errors import InputError
 from asm.report import drawing
 from asm.report.cells import Group
-from asm.report.details import SUBSETS
 
 MARKERS = {"clean": "o", "ambiguous": "^", "noisy": "X"}
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """One cell's features: *_xy [n, 2]; labels [n] class ids; *_subset [n] codes, -1 where not mined."""
+    """One cell's features: *_xy [n, 2]; labels [n] class ids; *_subset [n] codes, whose names are `subsets`,
+    -1 where not mined."""
 
     test_xy: np.ndarray
-    test_label: np.ndarray
+    test_true: np.ndarray
     test_subset: np.ndarray
     train_xy: np.ndarray
-    train_label: np.ndarray
+    train_given: np.ndarray
     train_true: np.ndarray
     train_subset: np.ndarray
     classes: list[str]
+    subsets: list[str]
 
 
-def read(group: Group | None, tsne_dir: Path) -> Embedding | None:
+def read_embedding(group: Group | None, tsne_dir: Path) -> Embedding | None:
     """The embedding of the group's first cell that has one; None when none has.
 
     Raises InputError naming the file when it lacks an array or its arrays do not fit together.
@@ -50,7 +51,7 @@ def read(group: Group | None, tsne_dir: Path) -> Embedding | None:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not a readable npz file ({error}); run the t-SNE stage again") from error
-    for name in names[:-1]:
+    for name in names[:-2]:
         xy = arrays["test_xy" if name.startswith("test") else "train_xy"]
         expected = (len(xy), 2) if name.endswith("_xy") else (len(xy),)
         if arrays[name].shape != expected:
@@ -58,7 +59,7 @@ def read(group: Group | None, tsne_dir: Path) -> Embedding | None:
             raise InputError(
                 f"{path}: {name} has shape {found}, expected {expected}; run the t-SNE stage again"
             )
-    return Embedding(**{**arrays, "classes": [str(c) for c in arrays["classes"]]})
+    return Embedding(**arrays | {name: arrays[name].astype(str).tolist() for name in names[-2:]})
 
 
 def _size(n: int) -> float:
@@ -83,9 +84,9 @@ def _by_class(axes: Axes, xy: np.ndarray, label: np.ndarray, title: str) -> None
     _bare(axes, title)
 
 
-def _by_subset(axes: Axes, xy: np.ndarray, subset: np.ndarray, title: str) -> None:
+def _by_subset(axes: Axes, xy: np.ndarray, subset: np.ndarray, names: list[str], title: str) -> None:
     size = _size(len(xy))
-    for code, name in enumerate(SUBSETS):  # the rarer and more telling ones on top
+    for code, name in enumerate(names):  # the rarer and more telling ones on top
         held = subset == code
         axes.scatter(
             *xy[held].T, c=drawing.SUBSET_COLOURS[name], marker=MARKERS[name], s=size * (1, 1.5, 2)[code],
@@ -108,32 +109,30 @@ def _class_legend(figure: FigureBase, classes: list[str], rows: int) -> None:
 def subsets_figure(features: Embedding, noise: str) -> Figure:
     """Test and training samples, by expression on the left and by mined subset on the right.
 
-    Black outlines mark the mining's errors: a changed label outside the noisy subset, and a noisy
-    sample whose label is unchanged.
+    Black outlines mark the mining's errors: a wrong label outside the noisy subset, and a noisy sample whose
+    given label is the true one.
     """
     figure = drawing.canvas(10, 10.9)
     left, right = figure.subfigures(1, 2, wspace=0.02)
     upper, lower = left.subplots(2, 1)
-    _by_class(upper, features.test_xy, features.test_label, "Test samples by expression")
-    _by_class(lower, features.train_xy, features.train_label, f"Training, by given label ({noise})")
+    _by_class(upper, features.test_xy, features.test_true, "Test samples by expression")
+    _by_class(lower, features.train_xy, features.train_given, f"Training, by given label ({noise})")
     _class_legend(left, features.classes, rows=3)
     upper, lower = right.subplots(2, 1)
-    _by_subset(upper, features.test_xy, features.test_subset, "Test samples by subset")
-    _by_subset(lower, features.train_xy, features.train_subset, "Training, by subset")
-    changed, noisy = (
-        features.train_label != features.train_true,
-        features.train_subset == SUBSETS.index("noisy"),
-    )
+    _by_subset(upper, features.test_xy, features.test_subset, features.subsets, "Test samples by subset")
+    _by_subset(lower, features.train_xy, features.train_subset, features.subsets, "Training, by subset")
+    wrong = features.train_given != features.train_true
+    noisy = features.train_subset == features.subsets.index("noisy")
     handles = [
         Line2D([], [], ls="", marker=MARKERS[s], ms=9, color=drawing.SUBSET_COLOURS[s], label=s)
-        for s in SUBSETS
+        for s in features.subsets
     ]
-    for marker, wrong, label in (
-        ("o", changed & ~noisy, "changed label, missed"),
-        ("s", noisy & ~changed, "noisy, label unchanged"),
+    for marker, mistaken, label in (
+        ("o", wrong & ~noisy, "wrong label, not noisy"),
+        ("s", noisy & ~wrong, "noisy, label not wrong"),
     ):
         lower.scatter(
-            *features.train_xy[wrong].T, s=4 * _size(len(features.train_xy)), marker=marker,
+            *features.train_xy[mistaken].T, s=4 * _size(len(features.train_xy)), marker=marker,
             facecolors="none", edgecolors="black", linewidths=0.9, rasterized=True, zorder=6,
         )  # fmt: skip
         handles.append(Line2D([], [], ls="", marker=marker, ms=9, mfc="none", color="black", label=label))
@@ -145,7 +144,7 @@ def comparison_figure(baseline: Embedding, asm: Embedding) -> Figure:
     """Test samples under the baseline (a) and ASM (b), by expression."""
     figure = drawing.canvas(10, 5.7)
     left, right = figure.subplots(1, 2)
-    _by_class(left, baseline.test_xy, baseline.test_label, "(a) Baseline")
-    _by_class(right, asm.test_xy, asm.test_label, "(b) ASM")
+    _by_class(left, baseline.test_xy, baseline.test_true, "(a) Baseline")
+    _by_class(right, asm.test_xy, asm.test_true, "(b) ASM")
     _class_legend(figure, asm.classes, rows=2)
     return figure

@@ -1,6 +1,5 @@
-"""The report's figures: every one from the cells' details, png and svg."""
+"""The report's figures: every one from the cells' scores, png and svg."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,12 +9,11 @@ from matplotlib.figure import Figure
 
 from asm.report import drawing, embeddings, label_quality, text
 from asm.report.ablations import HYPERPARAMETERS, is_hyperparameter_row
-from asm.report.cells import Grid, Group, Headline, headlines, load, paper
-from asm.report.details import SUBSETS, Details
+from asm.report.cells import Focus, Grid, Group, focuses, paper
 from asm.report.estimates import Estimate
+from asm.scores.schema import Scores
 
 SYMBOLS = {"losses.beta": "β", "losses.omega": "ω", "losses.gamma": "γ"}
-INDEX = "index.json"
 Drawn = tuple[str, str, Figure]  # file stem, caption, figure
 
 
@@ -36,9 +34,9 @@ def _legend_below(axes: Axes) -> None:
     axes.legend(**below, ncols=columns, columnspacing=1.0, handlelength=1.3)
 
 
-def thresholds(details: Details, warmup: int) -> Figure | None:
+def thresholds(scores: Scores, warmup: int) -> Figure | None:
     """T_c per class (solid) and T_n = 1 - T_c (dashed), and the subsets' shares, over the epochs."""
-    curves = details.curves
+    curves = scores.curves
     if not curves.threshold_clean:
         return None
     figure = drawing.canvas(11, 5.4)
@@ -49,7 +47,10 @@ def thresholds(details: Details, warmup: int) -> Figure | None:
         left.plot(curves.epoch, clean, color=colour, lw=2, marker="o", ms=3, markevery=every, label=name)
         left.plot(curves.epoch, 1 - clean, color=colour, lw=1.4, ls="--")
     left.set(ylim=(0, 1), ylabel="threshold", title="$T_c$ (solid) and $T_n = 1 - T_c$ (dashed)")
-    shares = {s: drawing.series(getattr(curves, f"subset_{s}"), len(curves.epoch)) for s in SUBSETS}
+    shares = {
+        name: drawing.series(getattr(curves, f"subset_{name}"), len(curves.epoch))
+        for name in drawing.SUBSET_COLOURS
+    }
     mined = ~np.isnan(np.sum(list(shares.values()), axis=0))
     bottom = np.zeros(int(mined.sum()))
     at = np.array(curves.epoch)[mined]
@@ -89,8 +90,8 @@ def accuracy(grid: Grid, dataset: str, init: str) -> Figure | None:
             colour = drawing.METHOD_COLOURS[group.method]
             curves = [100 * drawing.series(d.curves.accuracy) for d in group.done]
             epochs = group.done[0].curves.epoch
-            for curve, details in zip(curves, group.done, strict=True):
-                axes.plot(details.curves.epoch, curve, color=colour, lw=0.7, alpha=0.5)
+            for curve, scores in zip(curves, group.done, strict=True):
+                axes.plot(scores.curves.epoch, curve, color=colour, lw=0.7, alpha=0.5)
             if len({len(c) for c in curves}) == 1:
                 named[group.method] = axes.plot(epochs, np.mean(curves, axis=0), color=colour, lw=1.9)[0]
         name = text.noise_name(grid.noises[noise])
@@ -103,17 +104,17 @@ def accuracy(grid: Grid, dataset: str, init: str) -> Figure | None:
     shown = text.in_order(named, first=text.paper_methods())
     figure.legend(
         [named[m] for m in shown],
-        [text.method_name(m) for m in shown],
+        [grid.title(m) for m in shown],
         loc="outside lower center",
         ncols=max(len(shown), 1),
     )
     return figure
 
 
-def mining(details: Details) -> Figure | None:
+def mining(scores: Scores) -> Figure | None:
     """Precision, recall and F1 of the noisy subset, and each subset's share of wrong labels."""
-    mined = details.mining
-    if mined is None or mined.noisy_f1 is None or np.isnan(drawing.series(mined.noisy_f1)).all():
+    mined = scores.mining
+    if mined is None or np.isnan(drawing.series(mined.noisy_f1)).all():
         return None
     figure = drawing.canvas(10, 4.6)
     left, right = figure.subplots(1, 2)
@@ -123,13 +124,13 @@ def mining(details: Details) -> Figure | None:
         ("recall", "#D55E00", "s"),
         ("F1", "#333333", "^"),
     ):
-        values = drawing.series(getattr(mined, f"noisy_{name.lower()}"), len(mined.epoch))
+        values = drawing.series(getattr(mined, f"noisy_{name.lower()}"))
         left.plot(
             mined.epoch, 100 * values, color=colour, marker=mark, markevery=every, ms=5, lw=2, label=name
         )
-    left.set(title="Noisy subset against changed labels", ylabel="precision, recall, F1 in %")
+    left.set(title="Noisy subset against wrong labels", ylabel="precision, recall, F1 in %")
     for name, mark in embeddings.MARKERS.items():
-        values = drawing.series((mined.wrong_share or {}).get(name), len(mined.epoch))
+        values = drawing.series(mined.wrong_share[name])
         right.plot(
             mined.epoch,
             100 * values,
@@ -140,8 +141,7 @@ def mining(details: Details) -> Figure | None:
             lw=2,
             label=name,
         )
-    if details.noise.realised is not None:
-        right.axhline(100 * details.noise.realised, color="#777777", ls=":", lw=1.8, label="all samples")
+    right.axhline(100 * scores.noise.realised, color="#777777", ls=":", lw=1.8, label="all samples")
     right.set(title="Wrong labels in each subset", ylabel="share of the subset's labels, %")
     for axes in (left, right):
         _epoch_axis(axes, mined.epoch)
@@ -150,7 +150,7 @@ def mining(details: Details) -> Figure | None:
     return figure
 
 
-def confusion(baseline: Group, asm: Group) -> Figure:
+def confusion(grid: Grid, baseline: Group, asm: Group) -> Figure:
     """Confusion matrices (rows: true class, percent of the row) summed over seeds."""
     classes = asm.done[0].classes
     side = 0.55 * len(classes) + 1.2
@@ -166,7 +166,7 @@ def confusion(baseline: Group, asm: Group) -> Figure:
                       color="white" if value > 55 else "black")  # fmt: skip
         axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(classes)), classes)
-        axes.set(title=text.method_name(group.method), xlabel="predicted")
+        axes.set(title=grid.title(group.method), xlabel="predicted")
         axes.grid(False)
         axes.tick_params(length=0)
         for spine in axes.spines.values():
@@ -226,14 +226,14 @@ def hyperparameters(grid: Grid) -> Figure | None:
     return figure
 
 
-def _of_headline(grid: Grid, head: Headline, tsne_dir: Path) -> Iterator[Drawn]:
-    """The figures of one data set, at its headline noise."""
-    noise = text.noise_name(grid.noises[head.noise])
-    where = f"{head.dataset}, {noise if noise == 'real labels' else f'{noise} label noise'}"
-    details = head.asm.done[0]
-    seed = f"ASM, {where}, seed {details.seed}"
-    features = embeddings.read(head.asm, tsne_dir)
-    others = embeddings.read(head.baseline, tsne_dir)
+def _of_focus(grid: Grid, focus: Focus, tsne_dir: Path) -> Iterator[Drawn]:
+    """The figures of one data set, at the noise in focus."""
+    noise = text.noise_name(grid.noises[focus.noise])
+    where = f"{focus.dataset}, {noise if noise == 'real labels' else f'{noise} label noise'}"
+    scores = focus.asm.done[0]
+    seed = f"ASM, {where}, seed {scores.seed}"
+    features = embeddings.read_embedding(focus.asm, tsne_dir)
+    others = embeddings.read_embedding(focus.baseline, tsne_dir)
     if features is not None:
         yield (
             "fig1_tsne",
@@ -247,25 +247,25 @@ def _of_headline(grid: Grid, head: Headline, tsne_dir: Path) -> Iterator[Drawn]:
     made: list[tuple[str, str, Callable[[], Figure | None]]] = [
         (
             "fig_accuracy",
-            f"Test accuracy of the methods of Table 1 over epochs, {head.dataset}; thin lines are single "
+            f"Test accuracy of the methods of Table 1 over epochs, {focus.dataset}; thin lines are single "
             "seeds, thick ones their mean.",
-            lambda: accuracy(grid, head.dataset, head.init),
+            lambda: accuracy(grid, focus.dataset, focus.init),
         ),
         (
             "fig_thresholds",
             f"Clean and noisy thresholds of each class, and the size of the subsets ({seed}).",
-            lambda: thresholds(details, grid.warmup_epochs),
+            lambda: thresholds(scores, grid.warmup_epochs),
         ),
         (
             "fig_mining",
-            "How well the noisy subset finds the changed labels, and the wrong labels left in each subset "
+            "How well the noisy subset finds the wrong labels, and the share of wrong labels in each subset "
             f"({seed}).",
-            lambda: mining(details),
+            lambda: mining(scores),
         ),
         (
             "fig_confusion",
             f"Confusion matrices on the test set, summed over seeds ({where}).",
-            lambda: confusion(head.baseline, head.asm) if head.baseline else None,
+            lambda: confusion(grid, focus.baseline, focus.asm) if focus.baseline else None,
         ),
     ]
     for stem, caption, draw in made:
@@ -275,9 +275,9 @@ def _of_headline(grid: Grid, head: Headline, tsne_dir: Path) -> Iterator[Drawn]:
 
 
 def _all(grid: Grid, tsne_dir: Path) -> Iterator[Drawn]:
-    for position, head in enumerate(headlines(grid)):
-        for stem, caption, figure in _of_headline(grid, head, tsne_dir):
-            yield (stem if position == 0 else f"{stem}_{head.dataset}"), caption, figure
+    for position, focus in enumerate(focuses(grid)):
+        for stem, caption, figure in _of_focus(grid, focus, tsne_dir):
+            yield (stem if position == 0 else f"{stem}_{focus.dataset}"), caption, figure
     figure = label_quality.entropy_figure(grid)
     if figure is not None:
         caption = (
@@ -296,20 +296,16 @@ def _all(grid: Grid, tsne_dir: Path) -> Iterator[Drawn]:
         yield "figS1_hyperparameters", caption, figure
 
 
-def write_all(grid: Path | dict, details_dir: Path, tsne_dir: Path, out: Path) -> list[Path]:
-    """Writes the figures that the evaluated cells allow as .png and .svg, and index.json with their captions.
+def write(grid: Grid, tsne_dir: Path, out: Path) -> list[tuple[str, str]]:
+    """Writes the figures that the evaluated cells allow as .png and .svg into `out`; returns the stem of each
+    and its caption. A data set after the first has its name at the end of the file's.
 
-    A data set after the first has its name at the end of the file's. Returns the written files.
-    Raises InputError where `cells.load` or `embeddings.read` does.
+    Raises InputError where `embeddings.read_embedding` does.
     """
-    loaded = load(grid, details_dir)
-    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    written, index = [], []
+    drawn = []
     with drawing.style():
-        for stem, caption, figure in _all(loaded, Path(tsne_dir)):
-            written += drawing.save(figure, out, stem)
-            index.append({"stem": stem, "caption": caption})
-    path = out / INDEX
-    path.write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
-    return [*written, path]
+        for stem, caption, figure in _all(grid, tsne_dir):
+            drawing.save(figure, out, stem)
+            drawn.append((stem, caption))
+    return drawn

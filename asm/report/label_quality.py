@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from asm.report import drawing, text
 from asm.report.cells import PRINTED, Grid, Group
-from asm.report.details import SUBSETS, AmbiguousFaces, Details, Hits, Measured, Score, WrongLabels
 from asm.report.layout import Table, frame_of
+from asm.scores.schema import AmbiguousFaces, Hits, Measured, Score, Scores, WrongLabels
 
 ASM_SCORES = ("asm_subset", "asm_depth")
 RIVALS = {
@@ -36,7 +36,7 @@ SCORES = (
 )
 
 
-def assessed(grid: Grid) -> list[tuple[Group, Details]]:
+def assessed(grid: Grid) -> list[tuple[Group, Scores]]:
     """Each setting with an assessment, and the run that stands for it."""
     found = []
     for group in text.by_place(grid):
@@ -49,13 +49,13 @@ def assessed(grid: Grid) -> list[tuple[Group, Details]]:
 def table_subsets(grid: Grid) -> Table:
     """How ambiguous the images of each of ASM's subsets are."""
     rows = []
-    for group, details in assessed(grid):
-        known = details.label_quality.ambiguous
+    for group, scores in assessed(grid):
+        known = scores.label_quality.ambiguous
         if known is None:
             continue
         row = _lead(grid, group) | {"all: ambiguous %": 100 * known.share}
         total = sum(held.samples for held in known.by_subset.values())
-        for name in SUBSETS:
+        for name in drawing.SUBSET_COLOURS:
             held = known.by_subset[name]
             row[f"{name}: samples %"] = 100 * held.samples / total
             row[f"{name}: ambiguous %"] = None if held.ambiguous is None else 100 * held.ambiguous
@@ -74,8 +74,8 @@ def table_ambiguous(grid: Grid) -> Table:
     """AUROC and rank correlation of ASM's scores and its rivals with known ambiguity."""
     rows = []
     names = {"asm_subset": "ASM, in the subset", "asm_depth": "ASM, depth in the band"} | RIVALS
-    for group, details in assessed(grid):
-        known = details.label_quality.ambiguous
+    for group, scores in assessed(grid):
+        known = scores.label_quality.ambiguous
         if known is None:
             continue
         rows.append(
@@ -107,8 +107,8 @@ def table_wrong(grid: Grid) -> Table:
         for group, known in _with_wrong(grid)
     ]
     notes = [
-        "AUROC for the labels that were really replaced; “real labels”: for those that differ from the "
-        "majority of the votes.",
+        "AUROC for the wrong labels, those that are not the true ones (“real labels”: not the majority of "
+        "the votes).",
         "ASM, in the subset: 1 or 0; depth below T_n: how far the confidence lies below it.",
         SCORES,
         RULE,
@@ -137,31 +137,33 @@ def table_wrong_sets(grid: Grid) -> Table:
 def findings(grid: Grid) -> list[str]:
     """For ASM as it is by default, per data set and noise: its subsets and the best rivals, in numbers."""
     lines = []
-    for group, details in assessed(grid):
+    for group, scores in assessed(grid):
         if group.method == "asm" and not group.changed:
-            where, quality = text.place(grid, group), details.label_quality
+            where, quality = text.place(grid, group), scores.label_quality
             lines += [_of_ambiguous(where, quality.ambiguous)] if quality.ambiguous else []
             lines += [_of_noisy(where, quality.wrong)] if quality.wrong else []
     return lines
 
 
-def right_labels_lost(grid: Grid) -> list[str]:
-    """What ASM's noisy subset costs: the share of the right labels that its last epoch did not learn from."""
+def correct_called_noisy(grid: Grid) -> list[str]:
+    """What ASM's noisy subset costs: the share of the samples with a correct label, one that is given and
+    true, from whose label its last epoch did not learn."""
     lines = []
     for group in text.by_place(grid):
         first = next((d for d in group.done if d.mining), None)
         shown = group.method == "asm" and group.changed in ({}, PRINTED)  # not the ablations
-        if first is None or not shown or first.noise.realised is None:
+        if first is None or not shown:
             continue
         shares, precisions = first.curves.subset_noisy, first.mining.noisy_precision
         if not shares or shares[-1] is None:
             continue
-        wrong = precisions[-1] if precisions and precisions[-1] is not None else 0.0
+        wrong = precisions[-1] or 0.0  # None where no label is wrong
         lost = shares[-1] * (1 - wrong) / (1 - first.noise.realised)
         lines.append(
-            f"{text.reading_name(group.method, group.changed)} ({text.place(grid, group)}): in the last "
-            f"epoch {100 * shares[-1]:.1f} % of the samples are noisy and give no label, {100 * lost:.1f} % "
-            f"of all right labels among them; {100 * first.noise.realised:.1f} % of the labels are wrong."
+            f"{text.reading_name(grid, group.method, group.changed)} ({text.place(grid, group)}): in the "
+            f"last epoch {100 * shares[-1]:.1f} % of the samples are noisy and their labels not learned "
+            f"from, which leaves out {100 * lost:.1f} % of the given labels that are true; "
+            f"{100 * first.noise.realised:.1f} % of the given labels are wrong."
         )
     return lines
 
@@ -194,9 +196,9 @@ def entropy_figure(grid: Grid) -> Figure | None:
     """Distribution of the vote entropy in ASM's subsets, as cumulative shares; a panel per setting;
     None without votes."""
     shown = [
-        (group, details.label_quality.ambiguous)
-        for group, details in assessed(grid)
-        if group.method == "asm" and not group.changed and details.label_quality.ambiguous
+        (group, scores.label_quality.ambiguous)
+        for group, scores in assessed(grid)
+        if group.method == "asm" and not group.changed and scores.label_quality.ambiguous
     ]
     shown = [(group, known) for group, known in shown if known.truth == "votes"]
     if not shown:
@@ -262,9 +264,9 @@ def _lead(grid: Grid, group: Group) -> dict[str, str]:
 
 
 def _with_wrong(grid: Grid) -> Iterator[tuple[Group, WrongLabels]]:
-    for group, details in assessed(grid):
-        if details.label_quality.wrong is not None:
-            yield group, details.label_quality.wrong
+    for group, scores in assessed(grid):
+        if scores.label_quality.wrong is not None:
+            yield group, scores.label_quality.wrong
 
 
 def _cells(

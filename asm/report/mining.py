@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from asm.report import text
 from asm.report.cells import Grid
-from asm.report.details import SUBSETS, Details
+from asm.report.drawing import SUBSET_COLOURS
 from asm.report.layout import Table, frame_of
+from asm.scores.schema import Scores
 
 
 def _last(values: list[float | None] | None) -> float | None:
@@ -13,18 +14,18 @@ def _last(values: list[float | None] | None) -> float | None:
 
 
 def table_mining(grid: Grid) -> Table:
-    """What the subsets of the last epoch hold, against the injected flips and the known truth."""
-    mining: dict[str, Callable[[Details], float | None]] = {
+    """What the subsets of the last epoch hold, against the wrong labels and the known blends."""
+    mining: dict[str, Callable[[Scores], float | None]] = {
         "noisy: precision %": lambda d: _last(d.mining.noisy_precision),
         "noisy: recall %": lambda d: _last(d.mining.noisy_recall),
         "noisy: F1 %": lambda d: _last(d.mining.noisy_f1),
     }
-    for subset in SUBSETS:
+    for subset in SUBSET_COLOURS:
         mining[f"{subset}: share of samples %"] = lambda d, s=subset: _last(getattr(d.curves, f"subset_{s}"))
-    for subset in SUBSETS:
-        mining[f"{subset}: wrong labels %"] = lambda d, s=subset: _last((d.mining.wrong_share or {}).get(s))
-    plain: dict[str, Callable[[Details], float | None]] = {
-        "AUROC of flipped": lambda d: d.mining.auroc_flipped,
+    for subset in SUBSET_COLOURS:
+        mining[f"{subset}: wrong labels %"] = lambda d, s=subset: _last(d.mining.wrong_share[s])
+    plain: dict[str, Callable[[Scores], float | None]] = {
+        "AUROC of wrong labels": lambda d: d.mining.auroc_wrong,
         "ambiguous: precision": lambda d: d.mining.ambiguity and d.mining.ambiguity.precision,
         "ambiguous: recall": lambda d: d.mining.ambiguity and d.mining.ambiguity.recall,
         "ambiguous: AUROC": lambda d: d.mining.ambiguity and d.mining.ambiguity.auroc,
@@ -44,9 +45,9 @@ def table_mining(grid: Grid) -> Table:
     frame = frame_of(rows)
     empty = [c for c in (*mining, *plain, "seeds") if c in frame and frame[c].isna().all()]
     notes = [
-        "Last epoch, mean over seeds. “noisy” against the labels that were really changed; “wrong labels”: "
-        "the share of a subset's labels that were changed; AUROC of flipped: how well low confidence "
-        "singles out changed labels. Without changed labels these are blank.",
+        "Last epoch, mean over seeds. “noisy” against the wrong labels, those that are not the true ones; "
+        "“wrong labels”: their share of a subset's; AUROC of wrong labels: how well low confidence singles "
+        "them out. Without wrong labels these are blank.",
         "“ambiguous” against the known blends (rendered faces); vote entropy: rank correlation of the "
         "networks' uncertainty with the entropy of the annotators' votes (FERPlus).",
     ]

@@ -7,7 +7,7 @@ from asm.report.layout import Table, frame_of
 
 def table_real(grid: Grid) -> Table:
     """Accuracy of every method trained on real labels, beside the same trained on the votes' labels."""
-    clean = next((n for n in grid.ordered_noises if grid.noises[n].rate == 0), None)
+    without = next((n for n in grid.ordered_noises if grid.noises[n].rate == 0), None)
     rows, counts = [], {}
     for group in text.by_place(grid):
         if group.noise not in grid.real or group.changed not in ({}, PRINTED):
@@ -15,8 +15,8 @@ def table_real(grid: Grid) -> Table:
         if group.done:
             counts[group.dataset] = text.real_labels(group.dataset, group.done[0])
         setting = (group.init, group.schedule)
-        own = grid.group(group.dataset, clean, group.method, *setting, group.changed)
-        row = {"Data set": group.dataset, "Method": text.reading_name(group.method, group.changed)}
+        own = grid.group(group.dataset, without, group.method, *setting, group.changed)
+        row = {"Data set": group.dataset, "Method": text.reading_name(grid, group.method, group.changed)}
         row |= text.setting(grid, *setting) | {"on real labels": group.accuracy()}
         row |= {f"on real labels, {text.BEST}": group.best(), "on the votes' labels": own and own.accuracy()}
         rows.append(row | {"real − votes' (points)": own and group.minus(own)})

@@ -26,12 +26,12 @@ def table_related(grid: Grid) -> Table:
     for method in text.in_order(cell.method for cell in grid.cells):
         for init in grid.used_inits:
             for schedule in grid.schedules:
-                row = {"Method": text.method_name(method)} | text.setting(grid, init, schedule)
+                row = {"Method": grid.title(method)} | text.setting(grid, init, schedule)
                 groups = {place: grid.group(*place, method, init, schedule) for place in places}
                 if not any(groups.values()):
                     continue
                 for (dataset, noise), group in groups.items():
-                    base = grid.rival(dataset, noise, "baseline", init, schedule)
+                    base = grid.counterpart(dataset, noise, "baseline", init, schedule)
                     name = f"{dataset}, {text.noise_name(grid.noises[noise])}"
                     row |= {name: group and group.accuracy()}
                     if (dataset, noise) in compared:
@@ -45,7 +45,7 @@ def table_related(grid: Grid) -> Table:
         f"Cost of training, on {measured}, at the highest noise that a method was timed with there: seconds "
         "per epoch (the processor's on a CPU, the clock's on a GPU; mining included, evaluation not; mean "
         "over the epochs, median over the seeds), the same in multiples of the baseline's, forward passes "
-        "of a ResNet-18 per training sample in the last epoch (mining included; DMUE's copies of the last "
+        "of the backbone per training sample in the last epoch (mining included; DMUE's copies of the last "
         "stage are not counted), and parameters, also those that only training uses.",
         f"Seconds depend on the machine: {_machines(grid)}.",
     ]
@@ -73,10 +73,10 @@ def _cost(grid: Grid, dataset: str, method: str, init: str, schedule: str) -> di
     if not symmetric:
         return columns
     group = next((g for g in symmetric if g.seconds()), symmetric[0])
-    base = grid.rival(dataset, group.noise, "baseline", init, schedule)
+    base = grid.counterpart(dataset, group.noise, "baseline", init, schedule)
     seconds, usual = group.seconds(), base and base.seconds()
-    passes = group.mean(lambda d: d.cost and d.cost.forward_passes, scale=1)
-    parameters = group.mean(lambda d: d.cost and d.cost.parameters, scale=1e-6)
+    passes = group.mean(lambda d: d.cost.forward_passes, scale=1)
+    parameters = group.mean(lambda d: d.cost.parameters, scale=1e-6)
     return {
         NETWORKS: len(group.done[0].test.networks) or None,
         SECONDS: seconds,
@@ -94,7 +94,7 @@ def table1_networks(grid: Grid) -> Table:
         nets = group.mean(one_network)
         if group.changed or nets is None:
             continue
-        base = grid.rival(group.dataset, group.noise, "baseline", group.init, group.schedule)
+        base = grid.counterpart(group.dataset, group.noise, "baseline", group.init, group.schedule)
         points = base and group.minus(base, one_network)
         row = text.lead(grid, group)
         row |= {"net 1": group.network(0), "net 2": group.network(1), "mean of nets": nets}
@@ -112,11 +112,11 @@ def per_cell_cost(grid: Grid) -> pd.DataFrame:
     """Accuracy (fraction) and cost of every cell; what was not measured is blank."""
     rows = []
     for cell in grid.cells:
-        cost = cell.details and cell.details.cost
+        cost = cell.scores and cell.scores.cost
         rows.append(
             {
                 "cell": cell.cell,
-                "last5": cell.details and last5(cell.details),
+                "last5": cell.scores and last5(cell.scores),
                 "seconds_per_epoch": cell.seconds and round(cell.seconds, 3),
                 "forward_passes": cost and round(cost.forward_passes, 4),
                 "parameters": cost and cost.parameters,

@@ -1,6 +1,5 @@
 """Tables 1 and 3 with our numbers beside the published ones; every table as Markdown, CSV and LaTeX."""
 
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,13 +8,12 @@ import pandas as pd
 
 from asm.report import comparison, label_quality, text
 from asm.report.ablations import table2, table_s1
-from asm.report.cells import PRINTED, Grid, load, paper
+from asm.report.cells import PRINTED, Grid, paper
 from asm.report.layout import Table, frame_of
 from asm.report.mining import table_mining
 from asm.report.real_noise import table_real
 from asm.report.related import per_cell_cost, table1_networks, table_related
 
-INDEX = "index.json"
 PAPER_TABLES = ("table1", "table2", "table3", "table_s1")
 AFFECTNET_NOTE = " It does not say whether its AffectNet column has 7 or 8 classes, 8 is our reading."
 
@@ -38,7 +36,7 @@ def _rows(grid: Grid, datasets: list[str], noise: str | None, method: str, row: 
                 if any(groups.values()):
                     ours = {f"ours: {d}": g and g.accuracy() for d, g in groups.items()}
                     ours |= {f"ours: {d}, {text.BEST}": g and g.best() for d, g in groups.items()}
-                    named = {"Method": text.reading_name(method, changed)}
+                    named = {"Method": text.reading_name(grid, method, changed)} if changed else {}
                     theirs = {} if changed else row  # the paper's figures stand beside the default
                     lead = {k: v for k, v in row.items() if not k.startswith("paper: ")}
                     found.append(lead | theirs | named | text.setting(grid, init, schedule) | ours)
@@ -75,12 +73,12 @@ def table1(grid: Grid) -> Table:
     for (rate, label), key in sorted(
         levels.items(), key=lambda level: math.inf if level[0][0] is None else level[0][0]
     ):
-        used = {c.method for c in grid.cells if c.noise == key and c.dataset in datasets and not c.changed}
+        used = [c.method for c in grid.cells if c.noise == key and c.dataset in datasets and not c.changed]
         if rate in text.paper_rates():
-            used |= set(text.paper_methods())
+            used += text.paper_methods()
         for method in text.in_order(text.in_order(used), first=text.paper_methods()):
             theirs = published.get(method, {}).get(rate, {})
-            row = {"Noise": label, "Method": text.method_name(method)}
+            row = {"Noise": label, "Method": grid.title(method)}
             row |= {text.PAPER_COLUMNS[d]: theirs.get(d) for d in columns}
             rows += _rows(grid, datasets, key, method, row)
     notes = [
@@ -105,7 +103,7 @@ def table3(grid: Grid) -> Table:
     rows = []
     for method in text.in_order(["baseline", *published, *text.in_order(run)]):
         theirs = published.get(method, {})
-        row = {"Method": text.method_name(method) + ("†" if "note" in theirs else "")}
+        row = {"Method": grid.title(method) + ("†" if "note" in theirs else "")}
         row |= {text.PAPER_COLUMNS[d]: theirs.get(d) for d in columns}
         rows += _rows(grid, datasets, noise, method, row)
     marks = [f"† {v['note']} (paper)." for v in published.values() if "note" in v]
@@ -141,14 +139,14 @@ def per_cell(grid: Grid) -> pd.DataFrame:
     """Every scalar of every cell (fractions); a cell that was not evaluated has blanks."""
     rows = []
     for cell in grid.cells:
-        row = cell.model_dump(exclude={"details", "changed", "seconds"})
+        row = cell.model_dump(exclude={"scores", "changed", "seconds"})
         row["changed"] = text.changed_name(cell.changed)
-        if cell.details is not None:
-            on_test = cell.details.test
+        if cell.scores is not None:
+            on_test = cell.scores.test
             names = ("balanced_accuracy", "macro_f1", "ece", "unambiguous_accuracy")
             row |= on_test.accuracy.model_dump() | {k: getattr(on_test, k) for k in names}
-            row["valid_last5"] = on_test.valid_accuracy and on_test.valid_accuracy.last5
-            row["realised_noise"] = cell.details.noise.realised
+            row["valid_last5"] = on_test.valid_accuracy
+            row["realised_noise"] = cell.scores.noise.realised
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -165,33 +163,18 @@ def build_all(grid: Grid) -> list[Table]:
     return [table for table in built if len(table.frame) or table.name in PAPER_TABLES]
 
 
-def write_all(grid: Path | dict, details_dir: Path, out: Path, timing_dir: Path | None = None) -> list[Path]:
-    """Writes every table as .md, .csv and .tex, per_class.csv, cells.csv, cost.csv, and index.json with the
-    tables as the page shows them, into `out`.
-
-    Only table_related, cost.csv and the index hold timings, which differ from run to run. Returns the written
-    files. Raises InputError where `cells.load` does.
-    """
-    loaded = load(grid, details_dir, timing_dir)
-    settings = text.settings(loaded)
-    out = Path(out)
+def write(grid: Grid, out: Path) -> list[Table]:
+    """Writes every table as .md, .csv and .tex, and per_class.csv, cells.csv and cost.csv, into `out`;
+    returns the tables. Only table_related and cost.csv hold timings, which differ from run to run."""
+    settings = text.settings(grid)
     out.mkdir(parents=True, exist_ok=True)
-    frames = {"per_class": per_class(loaded), "cells": per_cell(loaded), "cost": per_cell_cost(loaded)}
-    files, index = {}, []
-    for table in build_all(loaded):
+    frames = {"per_class": per_class(grid), "cells": per_cell(grid), "cost": per_cell_cost(grid)}
+    files, built = {}, build_all(grid)
+    for table in built:
         files[f"{table.name}.md"] = table.markdown(settings)
         files[f"{table.name}.tex"] = table.latex(settings)
         frames[table.name] = table.numbers()
-        index.append(
-            {
-                "name": table.name,
-                "title": table.title,
-                "body": table.body() if len(table.frame) else "",
-                "notes": table.notes,
-            }
-        )
     files |= {f"{k}.csv": frame.to_csv(index=False, lineterminator="\n") for k, frame in frames.items()}
-    files[INDEX] = json.dumps(index, indent=1, ensure_ascii=False) + "\n"
     for name, content in files.items():
         (out / name).write_text(content, encoding="utf-8", newline="\n")
-    return [out / name for name in files]
+    return built

@@ -2,28 +2,10 @@
 
 from collections.abc import Iterable
 
-from asm.report.cells import ONE_SCHEDULE, PRINTED, DatasetInfo, Details, Grid, Group, paper
-from asm.report.details import Noise
+from asm.report.cells import ONE_SCHEDULE, PRINTED, DatasetInfo, Grid, Group, paper
 from asm.report.estimates import estimate
+from asm.scores.schema import NoiseKind, Scores
 
-METHOD_NAMES = {  # in the paper's order, then those it does not compare with
-    "baseline": "Baseline",
-    "ipa2lt": "IPA2LT",
-    "ran": "RAN",
-    "scn": "SCN",
-    "dacl": "DACL",
-    "rul": "RUL",
-    "eac": "EAC",
-    "asm": "ASM",
-    "dmue": "DMUE",
-    "man": "MAN",
-    "coteaching": "Co-teaching",
-    "decoupling": "Decoupling",
-    "jocor": "JoCoR",
-    "dividemix": "DivideMix",
-    "nct": "NCT",
-}
-TOLD_THE_RATE = ("coteaching", "jocor")  # they get the cell's noise rate as a hyper-parameter
 SCHEDULES = {"fair": "common", "published": "own paper's"}
 PAPER_COLUMNS = {
     "rafdb": "paper: RAF-DB",
@@ -35,19 +17,15 @@ BEST = "best epoch (selected on test)"
 PAPER_SETTING = {"width": 64, "image_size": 224, "epochs": 100, "batch_size": 128}
 
 
-def method_name(method: str) -> str:
-    """How a method is printed."""
-    return METHOD_NAMES.get(method, method.upper())
-
-
-def reading_name(method: str, changed: dict) -> str:
+def reading_name(grid: Grid, method: str, changed: dict) -> str:
     """A method by default, or with Eq. 3 as printed."""
-    return method_name(method) + (", Eq. 3 as printed" if changed == PRINTED else "")
+    return grid.title(method) + (", Eq. 3 as printed" if changed == PRINTED else "")
 
 
-def in_order(methods: Iterable[str], first: Iterable[str] = METHOD_NAMES) -> list[str]:
-    """`methods` once each: those of `first` in its order, then the others as they come."""
-    order = list(first)
+def in_order(methods: Iterable[str], first: Iterable[str] | None = None) -> list[str]:
+    """`methods` once each: those of `first` (by default all that the paper compares) in its order, then the
+    others as they come."""
+    order = list(paper()["methods"] if first is None else first)
     found = dict.fromkeys(methods)
     return [m for m in order if m in found] + [m for m in found if m not in order]
 
@@ -72,7 +50,7 @@ def setting(grid: Grid, init: str, schedule: str) -> dict[str, str]:
 def lead(grid: Grid, group: Group) -> dict[str, str]:
     """The first columns of a table with one row per group."""
     named = {"Data set": group.dataset, "Noise": noise_name(grid.noises[group.noise])}
-    return named | {"Method": method_name(group.method)} | setting(grid, group.init, group.schedule)
+    return named | {"Method": grid.title(group.method)} | setting(grid, group.init, group.schedule)
 
 
 def place(grid: Grid, group: Group) -> str:
@@ -96,7 +74,7 @@ def percent(rate: float) -> str:
     return f"{100 * rate:.4g} %"
 
 
-def noise_name(noise: Noise) -> str:
+def noise_name(noise: NoiseKind) -> str:
     """How a kind and rate of label noise is printed: "30 %", "asymmetric 20 %", "real labels"."""
     if noise.kind == "original":
         return "real labels"
@@ -113,9 +91,9 @@ def changed_name(changed: dict) -> str:
     return ", ".join(parts) or "default"
 
 
-def done(grid: Grid) -> list[Details]:
-    """Details of all evaluated cells."""
-    return [cell.details for cell in grid.cells if cell.details is not None]
+def done(grid: Grid) -> list[Scores]:
+    """Scores of all evaluated cells."""
+    return [cell.scores for cell in grid.cells if cell.scores is not None]
 
 
 def _listed(values: Iterable[object]) -> str:
@@ -161,12 +139,12 @@ def settings(grid: Grid, warn: bool = True) -> list[str]:
     seeds = _listed(sorted({cell.seed for cell in grid.cells}))
     lines = [
         f"Profile {grid.profile}; data: {datasets}.",
-        f"Backbone: ResNet-18 of width {grid.width}, images {grid.image_size} × {grid.image_size} px; "
+        f"Backbone: {grid.backbone} of width {grid.width}, images {grid.image_size} × {grid.image_size} px; "
         f"initial weights: {weights}.",
         f"Common schedule: {common_schedule(grid)}; seeds: {seeds}; {len(evaluated)} of {len(grid.cells)} "
         "cells evaluated.",
     ]
-    aligned = {d.dataset: d.faces for d in evaluated if d.faces}
+    aligned = {d.dataset: d.faces for d in evaluated}
     lines += [
         f"Faces of {name}: {faces.images:,} images, {100 * faces.fallback_share:.1f} % of them without a "
         f"detected face (the whole frame is used); {faces.unreadable:,} more could not be read."
@@ -203,11 +181,11 @@ def warnings(grid: Grid) -> list[str]:
     return lines
 
 
-def real_labels(dataset: str, details: Details) -> str:
+def real_labels(dataset: str, scores: Scores) -> str:
     """How many training images have another annotator's label, and how many of these differ."""
-    noise = details.noise
+    noise = scores.noise
     sentence = (
-        f"Real labels ({dataset}): {noise.train_images:,} training images have one, {noise.flipped:,} of "
+        f"Real labels ({dataset}): {noise.train_images:,} training images have one, {noise.wrong:,} of "
         f"these ({100 * noise.realised:.1f} %) another than the votes' majority"
     )
     left_out = f"; {noise.excluded:,} images without one are left out" if noise.excluded else ""
@@ -215,19 +193,19 @@ def real_labels(dataset: str, details: Details) -> str:
 
 
 def realised(grid: Grid, noises: Iterable[str | None] | None = None) -> list[str]:
-    """The share of training labels that the noise really changed, per data set and kind; of all noises
-    unless some are named."""
+    """The share of given labels that are wrong, per data set and noise; of all noises unless some are
+    named."""
     wanted = set(grid.noises if noises is None else noises)
     lines = []
     for dataset in grid.datasets:
         parts = []
         for key in [n for n in grid.ordered_noises if n in wanted]:
-            cells = [c.details for c in grid.cells if (c.dataset, c.noise) == (dataset, key) and c.details]
+            cells = [c.scores for c in grid.cells if (c.dataset, c.noise) == (dataset, key) and c.scores]
             share = estimate([d.noise.realised for d in cells])
             if share is not None and share.mean > 0:
                 parts.append(f"{100 * share.mean:.1f} % for {noise_name(grid.noises[key])}")
         if parts:
-            lines.append(f"Training labels really changed ({dataset}): {'; '.join(parts)}.")
+            lines.append(f"Given labels that are wrong ({dataset}): {'; '.join(parts)}.")
     return lines
 
 
@@ -257,8 +235,8 @@ def shortcomings(grid: Grid) -> list[str]:
     if absent:
         lines.append(f"Not run on the paper's {_listed(absent)}.")
     methods = {cell.method for cell in grid.cells}
-    compared = dict.fromkeys([*paper_methods(), *paper()["table3"]])
-    absent = [method_name(m) for m in compared if m not in methods]
+    compared = dict.fromkeys([*paper_methods(), *paper()["methods"]])
+    absent = [grid.title(m) for m in compared if m not in methods]
     if absent:
         lines.append(f"Compared in the paper, not part of this profile: {_listed(absent)}.")
     if methods - set(ONE_SCHEDULE):
@@ -270,9 +248,10 @@ def shortcomings(grid: Grid) -> list[str]:
             lines.append(
                 "The common schedule is ASM's: another method may do better in the one of its own paper."
             )
-    told = [method_name(m) for m in TOLD_THE_RATE if m in methods]
+    told = [m for m in in_order(cell.method for cell in grid.cells) if grid.methods[m].told_noise_rate]
     if told:
-        lines.append(f"Told the noise rate of each cell, which the other methods are not: {joined(told)}.")
+        named = joined([grid.title(m) for m in told])
+        lines.append(f"Told the noise rate of each cell, which the other methods are not: {named}.")
     rates = {n.rate for n in grid.noises.values() if n.kind == "symmetric"}
     absent = [percent(r) for r in paper_rates() if r not in rates]
     if absent:
@@ -288,7 +267,7 @@ def shortcomings(grid: Grid) -> list[str]:
             f"{double} of {len(groups)} settings rest on two seeds: their 95 % intervals are 12.7 standard "
             "errors wide to either side, so that only large differences stand out."
         )
-    blank = [c.cell for c in grid.cells if c.details is None]
+    blank = [c.cell for c in grid.cells if c.scores is None]
     if blank:
         lines.append(f"Not evaluated, hence blank: {_listed(blank)}.")
     return lines

@@ -37,7 +37,7 @@ def test_csv_layout_leaves_out_what_is_no_expression(first_release):
     assert data.classes == (
         "neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt",
     )  # fmt: skip
-    assert data.table.label.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 1, 7]
+    assert data.table.true.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 1, 7]
     assert data.table.split.tolist() == ["train"] * 8 + ["test"] * 2
     assert data.table.id[8] == "val/1.jpg"
     assert abs(int(data.read(9)[0, 0, 0]) - 140) <= 2
@@ -46,7 +46,7 @@ def test_csv_layout_leaves_out_what_is_no_expression(first_release):
 def test_seven_classes_leave_out_contempt(first_release):
     data = load("affectnet", first_release, num_classes=7)
     assert len(data.classes) == 7
-    assert data.table.label.tolist() == [0, 1, 2, 3, 4, 5, 6, 1]
+    assert data.table.true.tolist() == [0, 1, 2, 3, 4, 5, 6, 1]
 
 
 def test_a_path_given_twice_keeps_both_rows(first_release):
@@ -55,17 +55,17 @@ def test_a_path_given_twice_keeps_both_rows(first_release):
     data = load("affectnet", first_release)
     both = data.table[data.table.path.str.endswith("tra/2.jpg")]
     assert both.id.tolist() == ["tra/2.jpg", "tra/2.jpg#2"]
-    assert both.label.tolist() == [2, 6]
+    assert both.true.tolist() == [2, 6]
 
 
 def test_npy_layout_is_read_in_the_order_of_the_numbers(release_2021):
     data = load("affectnet", release_2021)
     assert data.table.path[10] == "train_set/images/10.jpg"  # after 9, not after 1
-    assert data.table.label.tolist() == [7, 0, 1, 2, 3, 4, 5, 6, 0, 0, 5, 3, 7]
+    assert data.table.true.tolist() == [7, 0, 1, 2, 3, 4, 5, 6, 0, 0, 5, 3, 7]
     assert data.table.id.tolist()[-2:] == ["val_set/0", "val_set/1"]
     assert data.table.split.tolist() == ["train"] * 11 + ["test"] * 2
     assert abs(int(data.read(12)[0, 0, 0]) - 20) <= 2
-    assert load("affectnet", release_2021, num_classes=7).table.label.max() == 6
+    assert load("affectnet", release_2021, num_classes=7).table.true.max() == 6
 
 
 def test_absent_set_shows_both_trees_and_where_to_apply(tmp_path):
@@ -94,6 +94,11 @@ def test_missing_files_of_the_first_release(first_release):
             HEADER + "\na.jpg,0,0,4,4,1,11,0,0\n",
             "training.csv, row 2: expected an expression id .* found '11'",
         ),
+        (
+            HEADER + "\n../a.jpg,0,0,4,4,1,1,0,0\n",
+            "training.csv, row 2: .* found '../a.jpg'. The images",
+        ),
+        (HEADER + "\n/a.jpg,0,0,4,4,1,1,0,0\n", "training.csv, row 2: .* found '/a.jpg'. The images"),
         (HEADER + "\na.jpg,0,0,4\n", "training.csv, row 2: expected 9 fields, found 4"),
         ("a.jpg,0,0,4,4,1,1,0,0\n", "training.csv: no column subDirectory_filePath, expression"),
     ],

@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from PIL import Image
 
 from asm import datasets
+from asm.config.code import imported
 from asm.datasets import base
 from asm.errors import InputError
 
@@ -17,7 +20,7 @@ def dataset(**columns: list) -> base.FaceDataset:
         "id": ["a", "b", "c"],
         "path": ["a.png", "b.png", "c.png"],
         "split": ["train", "train", "test"],
-        "label": [0, 1, 0],
+        "true": [0, 1, 0],
     }
     return base.FaceDataset("tiny", ("no", "yes"), pd.DataFrame({**table, **columns}), lambda row: None)
 
@@ -31,12 +34,12 @@ def test_check_returns_a_sound_dataset():
     ("columns", "message"),
     [
         ({"id": ["a", "b", "a"]}, r"id must be unique, but 1 occur more than once: a\."),
-        ({"label": [0, 1, 2]}, r"row 2 \(c.png\) has the label 2; expected 0 to 1 \(no, yes\)"),
-        ({"label": [0, -1, 0]}, r"row 1 \(b.png\) has the label -1"),
+        ({"true": [0, 1, 2]}, r"row 2 \(c.png\) has the label 2; expected 0 to 1 \(no, yes\)"),
+        ({"true": [0, -1, 0]}, r"row 1 \(b.png\) has the label -1"),
         ({"split": ["train", "train", "dev"]}, r"row 2 \(c.png\) has the split 'dev'; expected one of train"),
         ({"split": ["train"] * 3}, "no test image among 3"),
         ({"split": ["test"] * 3}, "no train image among 3"),
-        ({"label": [0, 0, 1]}, "no training image of the class yes"),
+        ({"true": [0, 0, 1]}, "no training image of the class yes"),
     ],
 )
 def test_check_names_what_is_wrong(columns, message):
@@ -47,7 +50,7 @@ def test_check_names_what_is_wrong(columns, message):
 def test_check_names_a_missing_column():
     whole = dataset()
     lacking = base.FaceDataset("tiny", whole.classes, whole.table.drop(columns="split"), whole.read)
-    with pytest.raises(InputError, match="no column split; found: id, path, label"):
+    with pytest.raises(InputError, match="no column split; found: id, path, true"):
         base.check(lacking)
 
 
@@ -60,7 +63,7 @@ def test_check_says_that_one_image_is_too_few():
 
 @pytest.mark.parametrize("classes", [("same", "same"), ("alone",)])
 def test_check_wants_two_different_classes(classes):
-    whole = dataset(label=[0, 0, 0])
+    whole = dataset(true=[0, 0, 0])
     with pytest.raises(InputError, match="two or more different classes"):
         base.check(base.FaceDataset("tiny", classes, whole.table, whole.read))
 
@@ -144,6 +147,15 @@ def test_missing_files_are_counted_and_named(tmp_path, picture):
         base.require_files("tiny", tmp_path, ["a/x.png", *absent], "the list")
 
 
+@pytest.mark.parametrize("name", ["/data/a.png", "../a.png", "x/../../a.png"])
+def test_paths_that_lead_elsewhere_are_named_with_their_row(name):
+    root = Path("data/raw/mine")
+    base.require_inside(root, root / "list.csv", ["a.png", "x/..a/b..png"], [2, 3])
+    message = rf"list.csv, row 3: .*'\.\.', found '{name}'\. The images must lie under data/raw/mine: DVC"
+    with pytest.raises(InputError, match=message):
+        base.require_inside(root, root / "list.csv", ["a.png", name], [2, 3])
+
+
 def test_repeated_names_get_a_number():
     assert base.unique_ids(["a", "b", "a", "a"]) == ["a", "b", "a#2", "a#3"]
 
@@ -208,9 +220,30 @@ def test_the_error_for_an_absent_dataset_shows_what_is_there(tmp_path):
 
 def test_an_unknown_source_lists_the_known_ones(tmp_path):
     with pytest.raises(
-        InputError, match="'jaffe'; expected one of synthetic, rafdb, ferplus, affectnet, folder"
+        InputError, match="'jaffe'; expected one of affectnet, ferplus, folder, rafdb, synthetic, union"
     ):
         datasets.load("jaffe", tmp_path)
+    for other in ("base", "noise", "", "folder.os"):
+        with pytest.raises(InputError, match="unknown data set source"):
+            datasets.load(other, tmp_path)
+
+
+def test_only_the_chosen_source_is_imported(tmp_path):
+    """So that aligned faces do not depend on the code of another."""
+    source = (
+        "import sys, pathlib\n"
+        "from asm import datasets, errors\n"
+        "try: datasets.load('rafdb', pathlib.Path('nowhere'))\n"
+        "except errors.InputError: pass\n"
+        "print(*sorted(m for m in sys.modules if m.startswith('asm.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["asm.datasets", "asm.datasets.base", "asm.datasets.rafdb", "asm.errors"]
+
+
+def test_reading_the_rendered_faces_depends_on_no_code_that_draws_them():
+    found = imported("align", {"source": "synthetic"})
+    assert {name for name in found if name.startswith("asm.rendered")} == {"asm.rendered"}
 
 
 def test_an_unknown_option_lists_the_known_ones(tmp_path):
@@ -219,6 +252,19 @@ def test_an_unknown_option_lists_the_known_ones(tmp_path):
 
 
 def test_every_source_says_when_it_is_absent(tmp_path):
-    for source in datasets.SOURCES:
+    for source in datasets.source_names():
         with pytest.raises(InputError):
             datasets.load(source, tmp_path / "nowhere")
+
+
+def test_a_linked_folder_is_refused_and_a_linked_root_is_not(tmp_path):
+    """DVC follows the root of a data set, but no link below it."""
+    image = Image.new("L", (8, 8))
+    for name in ("real/train/a", "real/train/b", "real/test/a", "far/b"):
+        (tmp_path / name).mkdir(parents=True)
+        image.save(tmp_path / name / "x.png")
+    (tmp_path / "linked").symlink_to(tmp_path / "real")
+    assert len(datasets.load("folder", tmp_path / "linked").table) == 3
+    (tmp_path / "real" / "test" / "b").symlink_to(tmp_path / "far" / "b")
+    with pytest.raises(InputError, match=r"test/b is a link to a folder, whose changes DVC does not see"):
+        datasets.load("folder", tmp_path / "real")

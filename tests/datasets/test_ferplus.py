@@ -136,7 +136,7 @@ def test_kaggle_joins_by_row_and_skips_unnamed_rows(kaggle):
     assert data.table.id.tolist() == [
         *[f"fer{k:07d}" for k in range(8)], "fer0000008", "fer0000008#2", "fer0000020", "fer0000030",
     ]  # fmt: skip
-    assert data.table.label.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 4, 6, 3, 2]
+    assert data.table.true.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 4, 6, 3, 2]
     assert data.table.split.tolist() == ["train"] * 11 + ["test"]
     rows = [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 13]
     assert [int(data.read(k)[0, 0]) for k in range(12)] == rows
@@ -167,7 +167,7 @@ def test_seven_classes_leave_out_contempt(kaggle):
 
 def test_argmax_keeps_more(kaggle):
     table = load("ferplus", kaggle, rule="argmax").table
-    assert table.set_index("id").label["fer0000021"] == 0  # four votes each: the first of the two classes
+    assert table.set_index("id").true["fer0000021"] == 0  # four votes each: the first of the two classes
     assert len(table) == 13
 
 
@@ -194,7 +194,7 @@ def test_votes_can_be_chosen(folders):
     write_new(folders, changed)
     with pytest.raises(InputError, match=r"1 image\(s\) .*FER2013Train/fer0000009.png"):
         load("ferplus", folders, votes="fer2013new.csv")
-    assert load("ferplus", folders, votes="label.csv").table.label[0] == 0
+    assert load("ferplus", folders, votes="label.csv").table.true[0] == 0
     table = ferplus.read_votes(folders, "fer2013new.csv")
     assert table.votes_fear[0] == 10
 
@@ -212,10 +212,10 @@ def test_kaggle_uses_label_csv_beside_it(kaggle):
     write_label(kaggle, changed)
     data = load("ferplus", kaggle)
     table = data.table.set_index("id")
-    assert table.label["fer0000020"] == ferplus.CLASSES.index("fear")
+    assert table.true["fer0000020"] == ferplus.CLASSES.index("fear")
     assert "fer0000008#2" not in table.index
     assert (data.read(list(table.index).index("fer0000008")) == 9).all()  # the first row of the name
-    assert load("ferplus", kaggle, votes="fer2013new.csv").table.set_index("id").label["fer0000020"] == 3
+    assert load("ferplus", kaggle, votes="fer2013new.csv").table.set_index("id").true["fer0000020"] == 3
 
 
 # --- what can be wrong ------------------------------------------------------------------------------------
@@ -288,6 +288,16 @@ def test_kaggle_in_another_order_or_length_is_refused(kaggle):
     write_kaggle(kaggle, ROWS[:-1])
     with pytest.raises(InputError, match=r"expected 15 rows, as fer2013new.csv has, found 14"):
         load("ferplus", kaggle)
+
+
+@pytest.mark.parametrize("votes", ["label.csv", "fer2013new.csv"])
+@pytest.mark.parametrize("name", ["../a.png", "/a.png"])
+def test_a_name_that_leads_elsewhere_is_refused(folders, votes, name):
+    write_new(folders)
+    write = {"label.csv": write_label, "fer2013new.csv": write_new}[votes]
+    write(folders, [*ROWS, ("PrivateTest", name, ten(fear=10), 0)])
+    with pytest.raises(InputError, match=rf"{votes}, row \d+: .* found '{name}'\. The images must lie under"):
+        load("ferplus", folders, votes=votes)
 
 
 def test_label_csv_of_another_release_is_refused(kaggle):

@@ -30,7 +30,7 @@ def test_class_folders(tree):
         "train/happy/a.PNG", "train/happy/c.webp", "train/sad/b.jpg", "test/sad/a.png",
     ]  # fmt: skip
     assert data.table.id.tolist() == data.table.path.tolist()
-    assert data.table.label.tolist() == [0, 0, 1, 1]
+    assert data.table.true.tolist() == [0, 0, 1, 1]
     assert (data.read(0) == 50).all()
 
 
@@ -51,7 +51,7 @@ def test_two_validation_folders_are_one_too_many(tree):
 def test_classes_fix_the_order(tree):
     data = load("folder", tree, classes=["sad", "happy"])
     assert data.classes == ("sad", "happy")
-    assert data.table.label.tolist() == [1, 1, 0, 0]
+    assert data.table.true.tolist() == [1, 1, 0, 0]
 
 
 def test_an_unexpected_class_folder_is_named(tree, picture):
@@ -88,7 +88,7 @@ def test_csv_with_names(tmp_path, picture):
     )
     data = load("folder", root)
     assert data.classes == ("happy", "sad")
-    assert data.table.label.tolist() == [1, 0, 1]
+    assert data.table.true.tolist() == [1, 0, 1]
     assert data.table.split.tolist() == ["train", "train", "test"]
     assert (data.read(2) == 60).all()
 
@@ -98,7 +98,7 @@ def test_csv_with_numbers(tmp_path, picture):
     assert load("folder", root).classes == ("0", "1")
     data = load("folder", root, classes=["calm", "tense"])
     assert data.classes == ("calm", "tense")
-    assert data.table.label.tolist() == [1, 0, 1]
+    assert data.table.true.tolist() == [1, 0, 1]
 
 
 def test_numbers_that_are_class_names_are_taken_as_names(tmp_path, picture):
@@ -106,7 +106,7 @@ def test_numbers_that_are_class_names_are_taken_as_names(tmp_path, picture):
         tmp_path, picture, "images/a.png,2,train", "images/b.png,10,train", "images/c.png,10,test"
     )
     assert load("folder", root).classes == ("2", "10")  # by value, not as text
-    assert load("folder", root, classes=[10, 2]).table.label.tolist() == [1, 0, 0]
+    assert load("folder", root, classes=[10, 2]).table.true.tolist() == [1, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,8 @@ def test_numbers_that_are_class_names_are_taken_as_names(tmp_path, picture):
         ),
         ("images/c.png,sad", {}, "row 4: expected 3 fields, found 2"),
         ("images/d.png,sad,test", {}, r"1 image\(s\) listed in labels.csv .*: images/d.png"),
+        ("../images/c.png,sad,test", {}, "row 4: .* found '../images/c.png'. The images must lie under"),
+        ("/images/c.png,sad,test", {}, "row 4: .*neither absolute .* found '/images/c.png'"),
         ("images/a.png,sad,test", {}, "1 occur more than once: images/a.png"),
         ("images/c.png,glad,test", {}, "no training image of the class glad"),
     ],

@@ -21,7 +21,7 @@ def test_official_tree(tree):
     data = load("rafdb", tree)
     assert data.classes == ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
     assert data.table.split.tolist() == ["train"] * 7 + ["test"] * 2
-    assert data.table.label.tolist() == [0, 1, 2, 3, 4, 5, 6, 3, 6]
+    assert data.table.true.tolist() == [0, 1, 2, 3, 4, 5, 6, 3, 6]
     assert data.table.id[0] == "train_00001"
     assert data.table.path[8] == "Image/aligned/test_0002_aligned.jpg"
     assert data.read(8).shape == (4, 4, 3)
@@ -73,6 +73,8 @@ def test_missing_image_is_named(tree):
         ("train_00008.jpg 8", "row 10: expected a RAF-DB label as a whole number 1 to 7, found '8'"),
         ("train_00008.jpg happy", "row 10: .* found 'happy'"),
         ("train_00008.jpg", "row 10: expected '<file name> <label>'"),
+        ("train_/../../../8.jpg 1", "row 10: .* found 'train_/../../../8.jpg'. The images must lie under"),
+        ("/train_00008.jpg 1", "row 10: .* found '/train_00008.jpg'. The images must lie under"),
         ("00008.jpg 1", "row 10: expected a name train_… or test_…, found '00008.jpg'"),
         ("train_00001.jpg 1", "1 occur more than once: train_00001"),
     ],

@@ -2,11 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asm.data import select
 from asm.datasets import load
 from asm.errors import InputError
 from asm.faces import store
 from asm.faces.process import align_dataset
+from asm.parts.batches import cell_data
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def parts(tmp_path, picture):
 def test_training_samples_of_all_parts_and_tests_of_the_named_ones(tmp_path, parts):
     data = load("union", tmp_path, parts=parts, test=["b"])
     assert data.name == "union"
-    assert data.table.columns.tolist() == ["id", "path", "split", "label", "origin"]
+    assert data.table.columns.tolist() == ["id", "path", "split", "true", "origin"]
     assert data.table.split.tolist() == ["train"] * 5 + ["valid"] * 2 + ["test"] * 2
     assert data.table.origin.tolist() == ["a"] * 3 + ["b"] * 6
     assert data.table.index.tolist() == list(range(9))
@@ -46,7 +46,7 @@ def test_classes_are_the_first_parts_and_the_others_are_joined_by_name(tmp_path,
     data = load("union", tmp_path, parts=parts, test=["b"])
     assert data.classes == ("happy", "sad", "fear")
     # a's rows are fear, happy, sad; b's happy, sad, which are 1 and 0 in b itself
-    assert data.table.label.tolist() == [2, 0, 1, 0, 1, 0, 1, 0, 1]
+    assert data.table.true.tolist() == [2, 0, 1, 0, 1, 0, 1, 0, 1]
 
 
 def test_ids_are_unique_and_pixels_are_the_parts_own(tmp_path, parts):
@@ -89,7 +89,7 @@ def test_affectnet_without_contempt_and_rafdb_share_their_classes(tmp_path, pict
     assert data.classes == ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
     of_rafdb = data.table[data.table.origin == "rafdb"]
     # RAF-DB's surprise, fear, disgust, happiness, sadness, anger, neutral; then its one test image, happiness
-    assert of_rafdb.label.tolist() == [3, 4, 5, 1, 2, 6, 0, 1]
+    assert of_rafdb.true.tolist() == [3, 4, 5, 1, 2, 6, 0, 1]
     assert of_rafdb.id.iloc[0] == "rafdb/train_1"
 
 
@@ -121,6 +121,24 @@ def test_a_bad_part_is_named(tmp_path, parts, change, message):
         load("union", tmp_path, parts={**parts, "b": {**parts["b"], **change}})
 
 
+def test_a_part_that_only_seems_to_lie_under_the_root_is_refused(tmp_path, parts):
+    """DVC would not notice a change in it."""
+    root = tmp_path / "watched"
+    (root / "a").mkdir(parents=True)
+    parts = {name: {**part, "root": f"{root}/../{name}"} for name, part in parts.items()}
+    with pytest.raises(
+        InputError, match=r"parts\.a\.root: expected .*watched or a folder .* found .*/\.\./a\. DVC"
+    ):
+        load("union", root, parts=parts)
+
+
+def test_a_root_may_itself_lead_upwards(tmp_path, parts, monkeypatch):
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    parts = {name: {**part, "root": f"../{name}"} for name, part in parts.items()}
+    assert len(load("union", "..", parts=parts).table) == 15
+
+
 def test_the_origin_outlives_alignment_and_reaches_the_samples(tmp_path, parts):
     """Also where an image cannot be read and its row falls out."""
     data = load("union", tmp_path, parts=parts, test=["b"])
@@ -130,8 +148,8 @@ def test_the_origin_outlives_alignment_and_reaches_the_samples(tmp_path, parts):
     aligned = store.load(tmp_path / "aligned")
     assert aligned.manifest["origin"].tolist() == ["a"] * 3 + ["b"] * 5
     train = aligned.manifest[aligned.manifest["split"] == "train"]
-    labels = pd.DataFrame({"id": train["id"], "label": train["label"], "clean": train["label"]})
-    selected = select(aligned, labels)
-    assert selected.train.origin.tolist() == [0, 0, 0, 1, 1]
-    assert selected.test.origin.tolist() == [1, 1]
-    np.testing.assert_array_equal(selected.train.faces[:][:, 0, 0, 0], [10, 20, 30, 110, 120])
+    labels = pd.DataFrame({"id": train["id"], "given": train["true"], "true": train["true"]})
+    data = cell_data(aligned, labels)
+    assert data.train.origin.tolist() == [0, 0, 0, 1, 1]
+    assert data.test.origin.tolist() == [1, 1]
+    np.testing.assert_array_equal(data.train.faces[:][:, 0, 0, 0], [10, 20, 30, 110, 120])

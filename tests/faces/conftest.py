@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from asm.datasets.base import FaceDataset
-from asm.datasets.synthetic import render_action_units
+from asm.rendered.dataset import render_action_units
 
 
 @dataclass
@@ -27,7 +27,7 @@ class ListReader:
         self.entries = entries
 
     def __call__(self, row):
-        if isinstance(self.entries[row], Exception):
+        if isinstance(self.entries[row], BaseException):
             raise self.entries[row]
         return self.entries[row]
 
@@ -41,7 +41,7 @@ def make_dataset():
                 "id": [f"{i:03d}" for i in range(count)],
                 "path": [f"images/{i:03d}.png" for i in range(count)],
                 "split": split or ["train"] * (count - 1) + ["test"],
-                "label": label or [i % 2 for i in range(count)],
+                "true": label or [i % 2 for i in range(count)],
                 "votes_a": range(count),
             }
         )

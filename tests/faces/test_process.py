@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 
 from asm.datasets.base import FaceDataset, Pixels, read_image
 from asm.errors import InputError
-from asm.faces import process
+from asm.faces import blocks, process
 from asm.faces.store import load
 
 
@@ -93,9 +94,9 @@ def test_unreadable_images_are_left_out_and_listed(align, tmp_path, make_dataset
 def test_reasons_do_not_depend_on_the_run():
     with pytest.raises(OSError, match="0x") as caught:
         Image.open(io.BytesIO(b"nothing"))
-    assert "0x" not in process._reason(caught.value, "a.png")
-    assert process._reason(OSError("bad /home/x/images/a.png, ~"), "images/a.png") == "bad images/a.png, ~"
-    assert process._reason(OSError(), "") == "OSError"
+    assert "0x" not in blocks.reason_of(caught.value, "a.png")
+    assert blocks.reason_of(OSError("bad /home/x/images/a.png, ~"), "images/a.png") == "bad images/a.png, ~"
+    assert blocks.reason_of(OSError(), "") == "OSError"
 
 
 BROKEN = OSError("broken")
@@ -164,6 +165,77 @@ def test_nonsense_options_are_refused(align, make_dataset, bad):
         align(make_dataset([FINE] * 4), **bad)
 
 
+def test_images_replaced_under_the_same_names_are_aligned_again(align, make_dataset, tmp_path, monkeypatch):
+    """A run stops after 4 of 5 blocks; then the images of 3 blocks are others, one grey, one mended."""
+    monkeypatch.setattr(process, "BLOCK", 8)
+    images = list(np.random.default_rng(0).integers(0, 256, (40, 20, 20, 3), dtype=np.uint8))
+    images[9] = OSError("broken")
+    with pytest.raises(KeyboardInterrupt):
+        align(make_dataset([*images[:32], *[KeyboardInterrupt()] * 8]))
+    finished = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "work").glob("*.npz")}
+    assert sorted(finished) == ["000000000.npz", "000000008.npz", "000000016.npz", "000000024.npz"]
+
+    images[3] = 255 - images[3]
+    images[9] = images[8]
+    images[30] = images[30].reshape(60, 20)  # the same bytes, of another shape
+    kept, write = {}, process._write
+
+    def note_then_write(*arguments):
+        kept.update({name: (tmp_path / "work" / name).stat().st_mtime_ns for name in finished})
+        return write(*arguments)
+
+    monkeypatch.setattr(process, "_write", note_then_write)
+    align(make_dataset(images))
+    assert [name for name in sorted(finished) if kept[name] == finished[name]] == ["000000016.npz"]
+    monkeypatch.undo()
+    align(make_dataset(images), "fresh", work="fresh_work")
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_an_image_is_read_once_also_on_resuming(align, make_dataset, monkeypatch):
+    monkeypatch.setattr(process, "BLOCK", 8)
+    dataset = make_dataset([FINE] * 20)
+    seen = []
+
+    def read(row, last=99):
+        if row > last:
+            raise KeyboardInterrupt
+        seen.append(row)
+        return FINE
+
+    with pytest.raises(KeyboardInterrupt):
+        align(replace(dataset, read=partial(read, last=17)))
+    seen.clear()
+    align(replace(dataset, read=read))
+    assert seen == list(range(20))
+
+
+def test_other_code_begins_anew(align, make_dataset, tmp_path, capsys):
+    dataset = make_dataset([FINE, BROKEN, FINE, FINE], ["train", "train", "test", "test"])
+    for code in ("one", "one", "other"):
+        with pytest.raises(InputError, match="class 'b'"):
+            align(dataset, code=code)
+        assert ("starting anew" in capsys.readouterr().err) == (code == "other")
+
+
+def test_the_digest_tells_images_and_reasons_apart():
+    image = np.zeros((2, 3), np.uint8)
+    different = [
+        [image],
+        [image, image],
+        [image.reshape(3, 2)],
+        [image.astype(np.uint16)],
+        [image + 1],
+        ["broken"],
+        ["bro", "ken"],
+        [image, "broken"],
+        ["broken", image],
+        [],
+    ]
+    assert len({blocks.digest_of(images) for images in different}) == len(different)
+    assert blocks.digest_of([np.zeros((4, 6), np.uint8)[::2, ::2]]) == blocks.digest_of([image])
+
+
 SLOW_CHILD = """
 import sys, time
 from pathlib import Path
@@ -191,7 +263,7 @@ def kill_dataset(images: np.ndarray) -> FaceDataset:
             "id": [str(i) for i in range(count)],
             "path": "",
             "split": ["train"] * (count - 4) + ["test"] * 4,
-            "label": [i % 2 for i in range(count)],
+            "true": [i % 2 for i in range(count)],
         }
     )
     return FaceDataset("killed", ("a", "b"), table, Pixels(images))

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from asm.errors import InputError
-from asm.faces.store import load
+from asm.faces.store import load, read_manifest
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def directory(tmp_path):
         "id": ["007", "NA", "null"],
         "path": ["a", "b", "c"],
         "split": ["train", "train", "test"],
-        "label": [0, 1, 1],
+        "true": [0, 1, 1],
         "mixture": [0.1, 1 / 3, 1.0],
         "face": ["mtcnn", "as_is", "fallback"],
     }
@@ -37,6 +37,15 @@ def test_load_keeps_ids_as_text_and_pixels_on_disk(directory):
     assert isinstance(aligned.faces, np.memmap)
     assert aligned.faces[2, 3, 3, 0] == 47
     assert not aligned.faces.flags.writeable
+
+
+def test_the_manifest_alone_needs_no_pixels(directory):
+    (directory / "faces.npy").unlink()
+    manifest = read_manifest(directory / "manifest.csv")
+    assert manifest["id"].tolist() == ["007", "NA", "null"]
+    assert manifest["true"].tolist() == [0, 1, 1]
+    with pytest.raises(InputError, match=r"elsewhere.csv: missing part of the aligned faces"):
+        read_manifest(directory / "elsewhere.csv")
 
 
 def test_missing_directory_and_parts(directory):
@@ -74,6 +83,9 @@ def test_wrong_manifest_and_summary(directory):
         load(directory)
     (directory / "manifest.csv").write_text(text.replace("face", "visage", 1))
     with pytest.raises(InputError, match=r"missing columns \['face'\]"):
+        load(directory)
+    (directory / "manifest.csv").write_text(text.replace("true", "label", 1))
+    with pytest.raises(InputError, match=r"missing columns \['true'\]"):
         load(directory)
     (directory / "summary.json").write_text("[]")
     with pytest.raises(InputError, match='"dataset" and "classes"'):

@@ -40,7 +40,7 @@ def make_asm(labels: tuple[int, ...] = (0,), **sections) -> ASM:
     samples = make_samples("train", len(labels), 0)
     samples.labels[:] = torch.tensor(labels)
     method = ASM(make_config(**sections), [Fixed(1.0), Fixed(0.5)], 3, samples)
-    method.weak = lambda batch: WEAK[batch.index]
+    method.weak = lambda batch: WEAK[batch.rows]
     return method
 
 

@@ -31,7 +31,7 @@ def make_coteaching(**options) -> Coteaching:
         "coteaching", training={"warmup_epochs": 2}, coteaching={"forget_rate": 0.5, **options}
     )
     method = Coteaching(config, [Table(FIRST), Table(SECOND)], 2, make_samples("train", 4, 0))
-    method.weak = lambda batch: batch.index
+    method.weak = lambda batch: batch.rows
     return method
 
 

@@ -7,8 +7,8 @@ import torch
 from tiny import make_batch, make_config, make_data, make_method
 from torch import nn
 
-from asm.backbone import ResNet18
 from asm.methods.dacl import DACL, sparse_center_loss
+from asm.parts.backbones.resnet18 import ResNet18
 
 LN3 = math.log(3)
 
@@ -18,12 +18,15 @@ class Fixed(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fc = nn.Linear(2, 3)
-        nn.init.zeros_(self.fc.weight)
-        nn.init.zeros_(self.fc.bias)
+        self.head = nn.Linear(2, 3)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
 
     def feature_map(self, images: torch.Tensor) -> torch.Tensor:
         return images[:, :2, :1, :1]
+
+    def feature_size(self, image_size: int) -> tuple[int, int]:
+        return 2, 1
 
 
 # features of rows 0, 1, 2 and 3 of the training set, whose labels are 0, 1, 2 and 0
@@ -32,12 +35,12 @@ FEATURES = torch.tensor([[1.0, 2.0], [3.0, 4.0], [7.0, 0.0], [5.0, -2.0]])
 
 def two_features(**options) -> DACL:
     """A = (3/4, 1/2) for every sample: the pairs' logits are (0, ln 3) and (0, 0). Centres (k, 0)."""
-    method = DACL(make_config("dacl", dacl=options), [Fixed()], 3, make_data(flipped=0).train)
+    method = DACL(make_config("dacl", dacl=options), [Fixed()], 3, make_data(wrong=0).train)
     with torch.no_grad():
         method.attention[-1].weight.zero_()
         method.attention[-1].bias.copy_(torch.tensor([0.0, LN3, 0.0, 0.0]))
         method.centers.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]]))
-    method.weak = lambda batch: FEATURES[batch.index, :, None, None]
+    method.weak = lambda batch: FEATURES[batch.rows, :, None, None]
     return method
 
 
@@ -98,8 +101,8 @@ def test_the_centre_loss_trains_attention_and_network_and_the_classifier_only_by
     method = make_method("dacl", data)
     method.losses(make_batch(data.train, [0, 1, 2, 3]))["center"].backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.attention.parameters())
-    assert method.networks[0].conv1.weight.grad.abs().sum() > 0
-    assert method.networks[0].fc.weight.grad is None
+    assert method.networks[0].stem[0].weight.grad.abs().sum() > 0
+    assert method.networks[0].head.weight.grad is None
 
 
 def test_the_networks_gradient_includes_the_one_through_the_attention():
@@ -130,7 +133,7 @@ def test_inference_is_the_classifier_alone():
         method.attention[-1].bias.add_(5)
     assert torch.equal(method.predict(images), before)
     network = method.networks[0]
-    expected = network.fc(network.feature_map(images).mean(dim=(2, 3))).softmax(1)
+    expected = network.head(network.feature_map(images).mean(dim=(2, 3))).softmax(1)
     torch.testing.assert_close(before[0], expected)
 
 
@@ -190,3 +193,13 @@ def test_the_centre_loss_and_the_centres_stay_float32_under_autocast():
         method.move_centers(f, torch.ones(3, 32), torch.tensor([0, 0, 1]))
     # .5 * 2 * 1.001 / 3 and .5 * 1.001 / 2
     assert method.centers[:, 0].tolist() == pytest.approx([1.001 / 3, 1.001 / 4, 0], rel=1e-6)
+
+
+def test_the_attention_starts_as_released():
+    """Kaiming normal, without biases: a layer's weights have the variance 2 / inputs."""
+    method = make_method("dacl")
+    layers = [layer for layer in method.attention if isinstance(layer, torch.nn.Linear)]
+    assert len(layers) == 4
+    for layer in layers:
+        assert layer.bias.abs().max() == 0
+        assert layer.weight.std().item() == pytest.approx((2 / layer.in_features) ** 0.5, rel=0.1)

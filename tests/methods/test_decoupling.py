@@ -4,7 +4,7 @@ from math import log
 
 import pytest
 import torch
-from tiny import make_batch, make_config, make_samples
+from tiny import PARAMS, make_batch, make_config, make_samples
 from torch import Tensor, nn
 
 from asm.methods.decoupling import Decoupling
@@ -30,7 +30,7 @@ def make_decoupling(first=FIRST, second=SECOND, **options) -> Decoupling:
     """After a warm-up of 2 epochs."""
     config = make_config("decoupling", training={"warmup_epochs": 2}, decoupling=options)
     method = Decoupling(config, [Table(first), Table(second)], 2, make_samples("train", len(first), 0))
-    method.weak = lambda batch: batch.index
+    method.weak = lambda batch: batch.rows
     return method
 
 
@@ -44,6 +44,14 @@ def test_during_warm_up_all_samples_teach():
     assert found["net1"].item() == pytest.approx(-(log(0.8) + log(0.7) + log(0.6) + log(0.9)) / 4)
     assert found["net2"].item() == pytest.approx(-(log(0.3) + log(0.6) + log(0.1) + log(0.8)) / 4)
     assert found["disagreement"].item() == 0.5
+
+
+def test_without_a_warm_up_only_disagreement_teaches_from_the_first_epoch_on():
+    config = make_config("decoupling", **PARAMS.published["decoupling"])
+    assert (config.training.warmup_epochs, config.optimizer.weight_decay) == (0, 0.01 * 0.0005)
+    method = Decoupling(config, [Table(FIRST), Table(SECOND)], 2, make_samples("train", 4, 0))
+    method.weak = lambda batch: batch.rows
+    assert losses(method, epoch=1)["net1"].item() == pytest.approx(-(log(0.8) + log(0.6)) / 2)
 
 
 def test_then_only_those_on_which_the_networks_disagree():

@@ -39,7 +39,7 @@ def make_dividemix(w: Tensor | None = W, warmup_epochs: int = 2, **options) -> D
     method = DivideMix(config, [Table(FIRST), Table(SECOND)], 2, samples)
     method.w = w
     views = iter(range(1000))
-    method.weak = lambda batch: torch.eye(4)[batch.index + 2 * (next(views) % 2)]
+    method.weak = lambda batch: torch.eye(4)[batch.rows + 2 * (next(views) % 2)]
     return method
 
 

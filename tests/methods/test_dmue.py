@@ -18,7 +18,7 @@ def make(**sections):
     sections["dmue"] = {"dropout": 0.0, **sections.get("dmue", {})}
     method = make_method("dmue", **sections)
     torch.manual_seed(0)
-    for layer in (method.networks[0].fc, *method.fc):
+    for layer in (method.networks[0].head, *method.head):
         nn.init.normal_(layer.weight)
     for parameter in method.branches.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
@@ -30,7 +30,7 @@ def gradients(method, loss: torch.Tensor) -> set[str]:
     method.zero_grad()
     loss.backward(retain_graph=True)
     changed = {n for n, p in method.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
-    parts = ("networks.0.conv1", "networks.0.layer4", "networks.0.fc", "branches", "fc", "uncertainty")
+    parts = ("networks.0.stem", "networks.0.stages.3", "networks.0.head", "branches", "head", "uncertainty")
     return {part for part in parts if any(n.startswith(part + ".") for n in changed)}
 
 
@@ -163,19 +163,21 @@ def test_the_score_of_known_weights():
 def test_where_each_loss_has_its_gradient():
     method = make()
     found = method.losses(make_batch(make_data().train, [0, 1, 2, 3, 4, 5]))
-    trunk, target = "networks.0.conv1", {"networks.0.layer4", "networks.0.fc"}
+    trunk, target = "networks.0.stem", {"networks.0.stages.3", "networks.0.head"}
     assert gradients(method, found["ce"]) == {trunk, *target, "uncertainty"}
     assert gradients(method, found["soft"]) == {trunk, *target}  # the soft label is detached
-    assert gradients(method, found["sp"]) == {trunk, "networks.0.layer4", "branches"}
-    assert gradients(method, found["aux"]) == {trunk, "branches", "fc"}
+    assert gradients(method, found["sp"]) == {trunk, "networks.0.stages.3", "branches"}
+    assert gradients(method, found["aux"]) == {trunk, "branches", "head"}
 
 
 def test_the_gradient_passes_through_the_score_to_the_features():
     method = make()
-    constant = torch.zeros(3, 6, 2), torch.randn(6, 3)
+    constant = torch.zeros(3, 6, 2), torch.randn(6, 32)
     method.branch_logits = lambda features, y: constant
     found = method.losses(make_batch(make_data().train, [0, 1, 2, 3, 4, 5]))
-    assert gradients(method, found["ce"]) == {"networks.0.conv1", "networks.0.layer4", "uncertainty"}
+    assert gradients(method, found["ce"]) == {
+        *("networks.0.stem", "networks.0.stages.3", "networks.0.head", "uncertainty")
+    }
 
 
 def test_a_branch_learns_nothing_from_the_class_it_leaves_out():
@@ -189,7 +191,7 @@ def test_a_branch_learns_nothing_from_the_class_it_leaves_out():
 def test_dropout_spares_the_branch_that_gives_the_soft_label(monkeypatch):
     method = make(dmue={"dropout": 0.9})
     monkeypatch.setattr(dmue.F, "batch_norm", lambda x, *_: x)  # the neck's too
-    method.fc, method.networks[0].fc = nn.ModuleList(nn.Identity() for _ in range(3)), nn.Identity()
+    method.head = nn.ModuleList(nn.Identity() for _ in range(3))
     auxiliary, target = method.branch_logits(torch.ones(4, 4, 32), Y)
     spared = (torch.cat([auxiliary, target[None]]) == 1).all(dim=2)
     assert spared.tolist() == [*(~dmue.others(Y, 3)).tolist(), [False] * 4]
@@ -199,7 +201,7 @@ def test_the_neck_normalises_each_branch_and_keeps_the_targets_statistics():
     method = make()
     method.neck.weight.data[:] = 2.0
     method.neck.bias.data[:] = 1.0
-    method.fc, method.networks[0].fc = nn.ModuleList(nn.Identity() for _ in range(3)), nn.Identity()
+    method.head = nn.ModuleList(nn.Identity() for _ in range(3))
     column = torch.tensor([1.0, 1.0, 3.0, 3.0])  # mean 2, standard deviation 1
     features = torch.stack([column, column + 5, 10 * column, 4 * column])[:, :, None].repeat(1, 1, 32)
     auxiliary, target = method.branch_logits(features, Y)
@@ -217,7 +219,7 @@ def test_the_branches_start_as_copies_of_the_last_stage():
     for branch in features[:-1]:
         torch.testing.assert_close(branch, features[-1])
     assert len({id(p) for p in method.branches.parameters()}) == 3 * len(
-        list(method.networks[0].layer4.parameters())
+        list(method.networks[0].stages[3].parameters())
     )
     method.eval()
     images = torch.randn(4, 3, 32, 32)
@@ -226,11 +228,11 @@ def test_the_branches_start_as_copies_of_the_last_stage():
 
 def test_the_classifiers_are_small_without_bias_and_have_the_heads_rate():
     method = make_method("dmue")
-    names = {n for n, p in method.named_parameters() if "fc" in n.split(".")}
-    assert names == {"networks.0.fc.weight", "fc.0.weight", "fc.1.weight", "fc.2.weight"}
+    names = {n for n, p in method.named_parameters() if "head" in n.split(".")}
+    assert names == {"networks.0.head.weight", "head.0.weight", "head.1.weight", "head.2.weight"}
     weights = torch.cat([method.get_parameter(n).flatten() for n in names])
     assert 0.0007 < weights.std() < 0.0013
-    assert method.fc[0].weight.shape == (2, 32)
+    assert method.head[0].weight.shape == (2, 32)
 
 
 def test_prediction_is_the_target_branch_without_score():
@@ -243,8 +245,8 @@ def test_prediction_is_the_target_branch_without_score():
     found = method.predict(images)
     assert not torch.allclose(before, found)
     necked = (network.features(images) - 1.0) / math.sqrt(4.0 + method.neck.eps)
-    torch.testing.assert_close(found[0], (necked @ network.fc.weight.T).softmax(dim=1))
-    for module in (method.branches, method.fc, method.uncertainty):
+    torch.testing.assert_close(found[0], (necked @ network.head.weight.T).softmax(dim=1))
+    for module in (method.branches, method.head, method.uncertainty):
         for parameter in module.parameters():
             parameter.data.zero_()
     torch.testing.assert_close(method.predict(images), found)
@@ -256,7 +258,7 @@ def test_the_uncertainty_module_is_trained_or_stays(train):
     found = method.losses(make_batch(make_data().train, [0, 1, 2, 3]))
     found["total"].backward()
     assert all((p.grad is not None) == train for p in method.uncertainty.parameters())
-    assert method.networks[0].conv1.weight.grad.abs().max() > 0
+    assert method.networks[0].stem[0].weight.grad.abs().max() > 0
 
 
 @pytest.mark.parametrize("compared", ["features", "logits"])
@@ -264,13 +266,36 @@ def test_the_auxiliary_side_of_the_similarity_is_features_or_logits(compared):
     method = make(dmue={"auxiliary_similarity": compared})
     found = method.losses(make_batch(make_data().train, [0, 1, 2, 3, 4, 5]))
     # the auxiliary classifiers take part only where their logits are compared
-    assert ("fc" in gradients(method, found["sp"])) == (compared == "logits")
+    assert ("head" in gradients(method, found["sp"])) == (compared == "logits")
+
+
+class OneLogits(nn.Module):
+    """The logits (1, 0), whatever enters: a Gram matrix of ones."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([1.0, 0.0]).expand(len(features), 2)
+
+
+@pytest.mark.parametrize(("dropout", "sums"), [(0.0, (1.0, 1.0, 0.5)), (1.0, (0.5, 0.5, 0.25))])
+def test_as_released_the_targets_gram_matrix_is_of_what_enters_its_classifier(dropout, sums):
+    method = make(dmue={"auxiliary_similarity": "logits", "dropout": dropout})
+    method.head = nn.ModuleList(OneLogits() for _ in range(3))
+    method.neck.weight.data[1:] = 0.0  # one feature is left
+    features = torch.zeros(4, 4, 32)
+    features[:, :, 0] = torch.tensor([5.0, 5.0, 7.0, 7.0])  # after the neck -1, -1, 1, 1
+    method.branch_features = lambda images: features
+    found = method.losses(make_batch(make_data(wrong=0).train, [0, 1, 3, 4]))  # labels 0, 1, 0, 1
+    # branch 2 learns from all: rows of 1/2 against rows of 1/2 and -1/2, 8 of 16 entries differ by 1.
+    # Branches 0 and 1 learn from one sample of either sign: 2 of 4 entries differ by 2 / sqrt(2). Features
+    # that are all dropped are 0 after the neck: the rows' own squares are left, 1/4 and 1/2 an entry.
+    # Before the neck, where all features are positive, none would differ by more than .1.
+    assert found["sp"].item() == pytest.approx(sum(sums) / 3, rel=1e-3)
 
 
 @pytest.mark.parametrize("rows", [[0, 3], [0, 1], [0, 1, 2], [1, 4, 7]])
 def test_small_batches_without_some_classes_are_finite(rows):
     method = make(dmue={"dropout": 0.5})
-    found = method.losses(make_batch(make_data(flipped=0).train, rows))
+    found = method.losses(make_batch(make_data(wrong=0).train, rows))
     found["total"].backward()
     assert all(value.isfinite() for value in found.values())
     assert all(p.grad.isfinite().all() for p in method.parameters() if p.grad is not None)

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
-from tiny import make_batch, make_data, make_method
+from tiny import PARAMS, make_batch, make_data, make_method
 from torch import nn
 
 from asm.methods.eac import EAC, attention
+from asm.parts.views import evaluation_view
 
 WEIGHT = torch.tensor([[1.0, 0.0], [2.0, 1.0], [0.0, -1.0]])
 BIAS = torch.tensor([0.5, -1.0, 0.0])
@@ -18,8 +19,8 @@ class TwoChannels(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fc = nn.Linear(2, 3)
-        self.fc.weight.data, self.fc.bias.data = WEIGHT.clone(), BIAS.clone()
+        self.head = nn.Linear(2, 3)
+        self.head.weight.data, self.head.bias.data = WEIGHT.clone(), BIAS.clone()
 
     def feature_map(self, images: torch.Tensor) -> torch.Tensor:
         return images[:, :2]
@@ -44,23 +45,23 @@ def with_views(method: EAC, views: tuple[torch.Tensor, torch.Tensor]) -> EAC:
 
 
 def first_sample():
-    return make_batch(make_data(flipped=0).train, [0])  # label 0
+    return make_batch(make_data(wrong=0).train, [0])  # label 0
 
 
 def test_attention_is_the_map_weighted_by_each_class_of_the_classifier():
     view, _ = one_by_two()
     # class 0: channel 0; class 1: 2 * (1, 2) + (3, -1); class 2: -(3, -1)
     expected = torch.tensor([[[[1.0, 2.0]], [[5.0, 3.0]], [[-3.0, 1.0]]]])
-    torch.testing.assert_close(attention(view, TwoChannels().fc), expected)
+    torch.testing.assert_close(attention(view, TwoChannels().head), expected)
 
 
 def test_the_maps_mean_plus_the_bias_is_the_logit():
     method = make_method("eac").eval()
     images = torch.randn(4, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     network = method.networks[0]
-    maps = attention(network.feature_map(images), network.fc)
+    maps = attention(network.feature_map(images), network.head)
     assert maps.shape == (4, 3, 3, 3)
-    torch.testing.assert_close(maps.mean(dim=(2, 3)) + network.fc.bias, network(images))
+    torch.testing.assert_close(maps.mean(dim=(2, 3)) + network.head.bias, network(images))
 
 
 def test_the_loss_is_cross_entropy_plus_lambda_times_the_maps_squared_difference():
@@ -97,7 +98,7 @@ def test_the_classifier_learns_from_cross_entropy_alone():
     for weight in (0.0, 5.0):
         method = with_views(make_eac(eac={"consistency_weight": weight}), one_by_two())
         method.losses(first_sample())["total"].backward()
-        grads.append(method.networks[0].fc.weight.grad)
+        grads.append(method.networks[0].head.weight.grad)
     torch.testing.assert_close(*grads, rtol=0, atol=0)
 
 
@@ -138,10 +139,23 @@ def test_a_network_that_sees_mirror_images_alike_is_consistent_unless_other_part
 def test_each_view_has_its_own_batch_statistics():
     method = make_method("eac").train()
     method.losses(batch_of_six())
-    assert method.networks[0].bn1.num_batches_tracked == 2
+    assert method.networks[0].stem[1].num_batches_tracked == 2
 
 
 def test_prediction_is_the_networks_softmax():
     method = make_method("eac").eval()
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(method.predict(images)[0], method.networks[0](images).softmax(1))
+
+
+def test_its_own_schedule_adds_noise_to_half_of_the_images_and_flips_none():
+    augment = PARAMS.published["eac"]["augment"] | {"erasing": 0.0}
+    samples = make_data(train=600, wrong=0).train
+    method = make_method("eac", augment=augment)
+    view, mirrored = method.views(make_batch(samples, list(range(600))))
+    difference = (view - evaluation_view(samples.faces)).abs().amax(dim=(1, 2, 3))
+    # standard deviation of the share: .5 / sqrt(600) = .02
+    assert (difference > 0).float().mean().item() == pytest.approx(0.5, abs=0.08)
+    # noise has a standard deviation of 5.5 / 255 / .23 = .09; a mirrored face would differ by up to 2
+    assert difference.max() < 0.7
+    assert torch.equal(mirrored, view.flip(3))

@@ -7,8 +7,8 @@ import torch
 from tiny import make_batch, make_config, make_data, make_method
 from torch import Tensor, nn
 
-from asm import optimization
-from asm.data import Data, Samples
+from asm.parts.batches import Data, Samples
+from asm.training import optimization
 
 # One sample's q and two annotators' matrices; q T = (.61, .22, .17) and (.13, .69, .18)
 Q = torch.tensor([[0.7, 0.2, 0.1]])
@@ -22,10 +22,10 @@ T = torch.tensor(
 
 def union_data(origin: list[int], labels: list[int] | None = None) -> Data:
     """The tiny data set with these origins."""
-    data = make_data(train=len(origin), flipped=0)
+    data = make_data(train=len(origin), wrong=0)
     given = data.train.labels if labels is None else torch.tensor(labels)
     samples = Samples(data.train.ids, data.train.faces, given, torch.tensor(origin))
-    return Data(data.classes, samples, data.valid, data.test, data.clean)
+    return Data(data.classes, samples, data.valid, data.test, data.true)
 
 
 def make(origin: list[int] | None = None, labels: list[int] | None = None, **sections):
@@ -178,10 +178,10 @@ def test_an_origins_network_shares_the_backbone_and_has_a_head_of_its_own():
     method = make()
     base, (first, second) = method.networks[0], method.models
     for model in (first, second):
-        assert torch.equal(model.conv1.weight, base.conv1.weight)
-        assert model.conv1.weight is not base.conv1.weight
-        assert not torch.equal(model.fc.weight, base.fc.weight)
-    assert not torch.equal(first.fc.weight, second.fc.weight)
+        assert torch.equal(model.stem[0].weight, base.stem[0].weight)
+        assert model.stem[0].weight is not base.stem[0].weight
+        assert not torch.equal(model.head.weight, base.head.weight)
+    assert not torch.equal(first.head.weight, second.head.weight)
 
 
 def test_networks_label_the_other_origins_once_at_the_end_of_the_warm_up():
@@ -239,7 +239,7 @@ def test_a_network_with_fewer_than_two_samples_of_its_origin_in_a_batch_waits():
     found["total"].backward()
     assert all(p.grad is None for p in method.models[0].parameters())
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.models[1].parameters())
-    assert method.models[0].bn1.num_batches_tracked == 0
+    assert method.models[0].stem[1].num_batches_tracked == 0
     alone = method.losses(make_batch(method.samples, [0, 3], epoch=1))
     assert alone["models"] == 0
     assert alone["total"] == alone["base"]
@@ -267,7 +267,7 @@ def test_after_the_warm_up_base_and_matrices_learn_and_the_networks_are_frozen()
         if epoch == 2:
             method.start_epoch(2)
             models = {k: v.clone() for k, v in method.models.state_dict().items()}
-            before = method.networks[0].conv1.weight.clone(), method.transitions.clone()
+            before = method.networks[0].stem[0].weight.clone(), method.transitions.clone()
         method.train()
         losses = method.losses(make_batch(method.samples, list(range(6)), epoch))
         optimizer.zero_grad(set_to_none=True)
@@ -276,7 +276,7 @@ def test_after_the_warm_up_base_and_matrices_learn_and_the_networks_are_frozen()
     assert all(p.grad is None for p in method.models.parameters())
     # nor weight decay, nor momentum of the warm-up, nor batch statistics move them
     assert all(torch.equal(v, models[k]) for k, v in method.models.state_dict().items())
-    assert not torch.equal(method.networks[0].conv1.weight, before[0])
+    assert not torch.equal(method.networks[0].stem[0].weight, before[0])
     assert not torch.equal(method.transitions, before[1])
 
 
@@ -286,7 +286,7 @@ def test_a_batch_of_one_origin_without_pseudo_labels_trains_the_base():
     found = method.losses(make_batch(method.samples, [0, 1]))
     assert found["model"] == 0
     found["total"].backward()
-    assert method.networks[0].conv1.weight.grad.isfinite().all()
+    assert method.networks[0].stem[0].weight.grad.isfinite().all()
 
 
 # --- inference ---

@@ -5,8 +5,8 @@ import torch
 from tiny import make_batch, make_data, make_method
 
 from asm import losses
-from asm.augment import strong_view
 from asm.mining import AMBIGUOUS, CLEAN, NOISY
+from asm.parts.views import strong_view
 
 
 @pytest.mark.parametrize("noisy", [0, 1, 5])

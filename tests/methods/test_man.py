@@ -6,10 +6,10 @@ import pytest
 import torch
 from tiny import make_batch, make_data, make_method
 
-from asm import augment
 from asm.methods import man as module
 from asm.methods.man import MAN
 from asm.mining import AMBIGUOUS, CLEAN, NOISY
+from asm.parts import views as views_module
 
 LOG2 = math.log(2)
 # Rows 0-2 of the batch are clean, ambiguous, noisy. A view gives 1/2 to one class and 1/4 to the others.
@@ -165,7 +165,7 @@ def mining_images(epoch: int, faces: torch.Tensor, **sections) -> torch.Tensor:
 
 def test_mining_sees_weak_views_that_seed_and_epoch_decide_or_plain_ones():
     faces = make_data().train.faces
-    plain = augment.evaluation_view(faces)
+    plain = views_module.evaluation_view(faces)
     assert mining_images(2, faces, man={"mining_view": "eval"}).equal(plain)
     weak = mining_images(2, faces)
     changed = (weak != plain).flatten(1).any(dim=1)
@@ -190,11 +190,11 @@ def passes(image_size: int, codes: list[int], **options) -> list[int]:
     data = make_data()
     faces = data.train.faces[:8].repeat(1, 2, 2, 1)[:, :image_size, :image_size]
     batch = make_batch(data.train, ROWS)
-    batch = type(batch)(batch.index, batch.rows, faces, batch.labels, batch.epoch, batch.generator)
+    batch = type(batch)(batch.rows, batch.rows_cpu, faces, batch.labels, batch.epoch, batch.generator)
     method.subset = torch.tensor(codes, dtype=torch.int8)
     seen = []
     for network in method.networks:
-        network.bn1.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+        network.stem[1].register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
     method.losses(batch)["total"].backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in method.parameters())
     return seen
@@ -235,7 +235,7 @@ def test_the_weak_view_is_drawn_before_the_strong_one(monkeypatch):
     method.subset = torch.tensor(THREE_THREE_TWO, dtype=torch.int8)
     batch, expected = make_batch(method.samples, ROWS), make_batch(method.samples, ROWS)
     weak = method.weak(expected)
-    strong = augment.strong_view(
+    strong = views_module.strong_view(
         expected.faces[[1, 6]], method.config.strong_augment, expected.generator
     )  # the two noisy ones
     seen = []

@@ -84,13 +84,31 @@ def test_alpha_with_the_constants_that_asm_cites():
     assert alphas == pytest.approx([0.9 * math.exp(-0.65), 0.9 * math.exp(-0.65 / 4), 0.9, 0.9])
 
 
-def test_the_replaced_share_is_constant_in_the_warm_up_and_reaches_its_last_value_at_the_end():
+def test_the_replaced_share_is_constant_in_the_warm_up_and_then_rises_with_the_logarithm():
     method = make_method("nct", training={"epochs": 10, "warmup_epochs": 3})
     rates = [method.start_epoch(epoch)["flip_rate"] for epoch in range(1, 11)]
     assert rates[:3] == [0.2] * 3
-    # t = 1 .. 7 epochs past the warm-up: .2 + .5 log(1 + t) / log 8, where log 8 = 3 log 2
-    assert [rates[3], rates[5], rates[9]] == pytest.approx([0.2 + 0.5 / 3, 0.2 + 0.5 * 2 / 3, 0.7])
+    # seven epochs follow, t = 0 .. 6: .2 + .5 log(t) / log 7, from t = 1 on
+    assert rates[3:] == pytest.approx([0.2, *(0.2 + 0.5 * math.log(t) / math.log(7) for t in range(1, 7))])
     assert rates == sorted(rates)
+
+
+def test_the_replaced_share_in_the_released_schedule():
+    # 200 epochs, 3 of them warm-up: at the released epochs 3, 4, 5 and 199, counted from 0
+    method = make_method("nct", training={"epochs": 200, "warmup_epochs": 3})
+    rates = [method.start_epoch(epoch)["flip_rate"] for epoch in (4, 5, 6, 200)]
+    assert rates == pytest.approx([0.2, 0.2, 0.26560, 0.69952], abs=1e-5)
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 4, 5])
+def test_few_epochs_after_the_warm_up_have_a_finite_share(epochs):
+    method = make_method("nct", training={"epochs": epochs, "warmup_epochs": 2})
+    rates = [method.start_epoch(epoch)["flip_rate"] for epoch in range(1, epochs + 1)]
+    assert rates[:4] == [0.2] * min(epochs, 4)
+    # of three epochs after the warm-up the last has t = 2
+    assert rates[4:] == pytest.approx(
+        [0.2 + 0.5 * math.log(2) / math.log(3)] * (epochs - 4 if epochs > 4 else 0)
+    )
 
 
 def test_a_warm_up_of_all_epochs_never_leaves_the_first_share():

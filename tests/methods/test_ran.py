@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from tiny import make_batch, make_config, make_data, make_method
 from torch import nn
 
-from asm import backbone
 from asm.methods.ran import RAN, crop, region_biased_loss
+from asm.parts import backbones
 
 LN3 = math.log(3)  # sigmoid(ln 3) = 3/4, sigmoid(2 ln 3) = 9/10
 
@@ -19,7 +19,7 @@ class Brightest(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fc = nn.Linear(1, 3)
+        self.head = nn.Linear(1, 3)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         return images.amax(dim=(1, 2, 3))[:, None]
@@ -86,7 +86,7 @@ def test_total_is_cross_entropy_plus_the_region_biased_loss():
     mu = torch.tensor([[0.5, 0.2], [0.2, 0.3], [0.3, 0.5]])
     z = torch.tensor([[LN3, 0.0, 0.0], [0.0, 0.0, 0.0]])
     method.classify = lambda images: (z, mu)
-    found = method.losses(make_batch(make_data(flipped=0).train, [0, 1]))
+    found = method.losses(make_batch(make_data(wrong=0).train, [0, 1]))
     # labels 0, 1: -log(3/5) and -log(1/3)
     ce = (math.log(5 / 3) + LN3) / 2
     assert found["ce"].item() == pytest.approx(ce)
@@ -101,8 +101,8 @@ def test_inference_averages_the_same_regions_of_the_evaluation_view(regions, sha
     # With all weights alike each feature is the share of the regions that see it
     method = one_feature(regions=regions).eval()
     with torch.no_grad():
-        method.networks[0].fc.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
-        method.networks[0].fc.bias.zero_()
+        method.networks[0].head.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
+        method.networks[0].head.bias.zero_()
     images = torch.zeros(2, 3, 32, 32)
     images[0, :, 28:, 28:] = 1
     (found,) = method.logits(images)
@@ -122,16 +122,16 @@ def test_the_network_is_updated_through_the_region_biased_loss_alone_too():
     data = make_data()
     method = make_method("ran", data, ran={"margin": 1.0})
     method.losses(make_batch(data.train, [0, 1, 2, 3]))["region"].backward()
-    assert method.networks[0].conv1.weight.grad.abs().sum() > 0
-    assert method.networks[0].fc.weight.grad is None
+    assert method.networks[0].stem[0].weight.grad.abs().sum() > 0
+    assert method.networks[0].head.weight.grad is None
 
 
 def test_all_regions_are_one_forward_pass():
     data = make_data()
     method = make_method("ran", data, ran={"regions": 3})
     calls = []
-    method.networks[0].conv1.register_forward_pre_hook(lambda _, inputs: calls.append(inputs[0].shape))
-    passes = backbone.count_passes(method)
+    method.networks[0].stem[0].register_forward_pre_hook(lambda _, inputs: calls.append(inputs[0].shape))
+    passes = backbones.count_passes(method)
     method.losses(make_batch(data.train, [0, 1, 2, 3, 4]))
     assert calls == [(20, 3, 32, 32)]
     assert passes.images == 20
@@ -158,8 +158,8 @@ def test_attention_stays_float32_under_autocast():
 
 def test_the_classifier_takes_both_halves_and_has_the_heads_rate():
     method = make_method("ran")
-    assert method.networks[0].fc.weight.shape == (3, 2 * 8 * 4)
-    assert [n for n, _ in method.named_parameters() if "fc" in n.split(".")] == [
-        "networks.0.fc.weight",
-        "networks.0.fc.bias",
+    assert method.networks[0].head.weight.shape == (3, 2 * 8 * 4)
+    assert [n for n, _ in method.named_parameters() if "head" in n.split(".")] == [
+        "networks.0.head.weight",
+        "networks.0.head.bias",
     ]

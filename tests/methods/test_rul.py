@@ -7,8 +7,8 @@ import torch
 from tiny import make_batch, make_config, make_data, make_method
 from torch import nn
 
-from asm import backbone
 from asm.methods.rul import RUL, mix
+from asm.parts import backbones
 
 
 class Map(nn.Module):
@@ -17,7 +17,7 @@ class Map(nn.Module):
     def __init__(self, rows: list[list[float]]) -> None:
         super().__init__()
         self.rows = nn.Parameter(torch.tensor(rows))
-        self.fc = nn.Identity()
+        self.head = nn.Identity()
 
     def feature_map(self, images: torch.Tensor) -> torch.Tensor:
         return self.rows[: len(images)]
@@ -172,9 +172,9 @@ def test_new_labels_travel_with_the_state():
 
 def test_it_has_as_many_parameters_as_the_released_network():
     config = make_config("rul", training={"image_size": 224, "width": 64})
-    method = RUL(config, [backbone.build(7, 64, None, 0)], 7, make_data().train)
+    method = RUL(config, [backbones.build("resnet18", 7, 64, None, 0)], 7, make_data().train)
     sizes = {name: p.numel() for name, p in method.named_parameters()}
-    heads = {name: n for name, n in sizes.items() if name.startswith("networks.0.fc.")}
+    heads = {name: n for name, n in sizes.items() if name.startswith("networks.0.head.")}
     assert sum(sizes.values()) - sum(heads.values()) == 14_388_160
     assert sum(heads.values()) == 64 * 7 + 7
 
@@ -190,7 +190,7 @@ def test_only_the_features_are_needed_to_predict():
     method = make_method("rul").eval()
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     network = method.networks[0]
-    expected = network.fc(method.mean_head(network.feature_map(images))).softmax(1)
+    expected = network.head(method.mean_head(network.feature_map(images))).softmax(1)
     for parameter in method.log_variance_head.parameters():
         parameter.data.fill_(math.nan)
     torch.testing.assert_close(method.predict(images)[0], expected)

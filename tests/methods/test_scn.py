@@ -16,8 +16,8 @@ class Given(nn.Module):
     def __init__(self, features: torch.Tensor) -> None:
         super().__init__()
         self.given = nn.Parameter(features)
-        self.fc = nn.Linear(4, 3)
-        self.fc.weight.data, self.fc.bias.data = torch.eye(3, 4), torch.zeros(3)
+        self.head = nn.Linear(4, 3)
+        self.head.weight.data, self.head.bias.data = torch.eye(3, 4), torch.zeros(3)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         return self.given[: len(images)]
@@ -56,7 +56,7 @@ def mean_ce(labels: list[int]) -> float:
 
 def test_the_importance_scales_the_logits_and_their_bias():
     method = make_scn()
-    method.networks[0].fc.bias.data = torch.tensor([1.0, 0.0, -2.0])
+    method.networks[0].head.bias.data = torch.tensor([1.0, 0.0, -2.0])
     importance, z = method.weighted_logits(torch.zeros(1, 3, 32, 32))
     assert importance.item() == pytest.approx(0.9)
     assert z[0].tolist() == pytest.approx([math.log(0.6) + 0.9, math.log(0.3), math.log(0.1) - 1.8])

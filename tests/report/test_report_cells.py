@@ -2,9 +2,12 @@ import json
 import math
 
 import pytest
+from made_up import read
 
+from asm.config.params import METHODS
 from asm.errors import InputError
-from asm.report.cells import estimate, headlines, load, paper
+from asm.report.cells import estimate, focuses, load_grid, paper
+from asm.report.text import in_order
 
 
 def test_interval_is_students_t_by_hand():
@@ -30,7 +33,7 @@ def test_cells_group_over_seeds_and_changes_are_compared_by_content(grid, write,
     grid["cells"][-1]["changed"] = {"losses.replace_with_ce": ["consistency", "mutual"]}
     grid["cells"][-1]["seed"] = 7
     root = write(tmp_path, grid)
-    loaded = load(root / "grid.json", root / "details")
+    loaded = read(root)
     group = loaded.group("synthetic", "n30", "asm", "au")
     assert [c.seed for c in group.cells] == [0, 1, 2]
     mixed = [g for g in loaded.groups() if len(g.changed.get("losses.replace_with_ce", [])) == 2]
@@ -38,21 +41,21 @@ def test_cells_group_over_seeds_and_changes_are_compared_by_content(grid, write,
     assert [c.seed for c in mixed[0].cells] == [0, 7]
 
 
-def test_missing_details_file_is_blank_and_missing_directory_an_error(small, write, tmp_path):
+def test_missing_scores_file_is_blank_and_missing_directory_an_error(small, write, tmp_path):
     root = write(tmp_path, small, skip=("synthetic_n30_asm_s0",))
-    loaded = load(small, root / "details")
-    blank = [c.cell for c in loaded.cells if c.details is None]
+    loaded = read(root, small)
+    blank = [c.cell for c in loaded.cells if c.scores is None]
     assert blank == ["synthetic_n30_asm_s0"]
     with pytest.raises(InputError, match="nowhere"):
-        load(small, tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"absent\.json"):
-        load(tmp_path / "absent.json", root / "details")
+        load_grid(root / "report.yaml", tmp_path / "nowhere", root / "timing")
+    with pytest.raises(InputError, match=r"absent\.yaml: no such file"):
+        load_grid(tmp_path / "absent.yaml", root / "scores", root / "timing")
 
 
 def _spoil(change):
-    def spoilt(details):
-        change(details)
-        return json.dumps(details)
+    def spoilt(scores):
+        change(scores)
+        return json.dumps(scores)
 
     return spoilt
 
@@ -60,23 +63,27 @@ def _spoil(change):
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
-        (lambda d: "{not json", "not a JSON file"),
+        (lambda d: "{not json", "the whole file: Invalid JSON"),
         (_spoil(lambda d: d.pop("test")), "test"),
         (_spoil(lambda d: d["test"]["accuracy"].update(last5=85.0)), r"test\.accuracy\.last5"),
         (_spoil(lambda d: d["test"]["accuracy"].update(last5=math.nan)), r"test\.accuracy\.last5"),
+        (_spoil(lambda d: d.update(backbone="resnet18")), "backbone: Extra inputs are not permitted"),
+        (_spoil(lambda d: d["mining"]["wrong_share"]["clean"].pop()), r"wrong_share\.clean has 8 values"),
         (_spoil(lambda d: d["curves"]["accuracy"].pop()), "accuracy has 11 values for 12 epochs"),
         (_spoil(lambda d: d["mining"]["noisy_f1"].pop()), "noisy_f1 has 8 values for 9 epochs"),
         (_spoil(lambda d: d["test"]["confusion"].pop()), "7 x 7"),
+        (_spoil(lambda d: d["classes"].reverse()), "per_class does not name the classes in their order"),
         (_spoil(lambda d: d.update(seed=5)), "seed is 5, the grid says 0"),
+        (_spoil(lambda d: d["noise"].update(rate=0.2)), r"noise\.rate is 0\.2, the grid says 0\.3"),
     ],
 )
-def test_malformed_details_name_the_file_and_the_key(small, write, tmp_path, details_of, spoil, expected):
+def test_malformed_scores_name_the_file_and_the_key(small, write, tmp_path, scores_of, spoil, expected):
     root = write(tmp_path, small)
     cell = small["cells"][-1]
-    path = root / "details" / f"{cell['cell']}.json"
-    path.write_text(spoil(details_of(cell, small)))
+    path = root / "scores" / f"{cell['cell']}.json"
+    path.write_text(spoil(scores_of(cell, small)))
     with pytest.raises(InputError, match=expected) as error:
-        load(small, root / "details")
+        read(root, small)
     assert str(path) in str(error.value)
 
 
@@ -84,6 +91,7 @@ def test_malformed_details_name_the_file_and_the_key(small, write, tmp_path, det
     ("change", "expected"),
     [
         ({"noise": "n99"}, "noise 'n99' is not among"),
+        ({"method": "other"}, "method 'other' is not among"),
         ({"cell": "synthetic_n00_baseline_s0"}, "twice"),
         ({"seed": "many"}, r"cells\.3\.seed"),
     ],
@@ -92,10 +100,10 @@ def test_a_wrong_grid_is_an_error(small, write, tmp_path, change, expected):
     root = write(tmp_path, small)
     small["cells"][3].update(change)
     with pytest.raises(InputError, match=expected):
-        load(small, root / "details")
+        read(root, small)
 
 
-def test_headline_is_the_highest_symmetric_rate_with_both_methods(small, write, tmp_path):
+def test_the_focus_is_the_highest_symmetric_rate_with_both_methods(small, write, tmp_path):
     small["noises"] |= {"n40": {"kind": "symmetric", "rate": 0.4}, "real": {"kind": "original", "rate": None}}
     for noise, method in (("n40", "asm"), ("real", "asm"), ("real", "baseline")):
         row = {
@@ -104,14 +112,50 @@ def test_headline_is_the_highest_symmetric_rate_with_both_methods(small, write, 
             "method": method,
             "seed": 0,
             "init": "au",
+            "schedule": "fair",
             "changed": {},
         }
         small["cells"].append({"cell": f"{noise}_{method}", **row})
     root = write(tmp_path, small)
-    head = headlines(load(small, root / "details"))
-    assert [(h.dataset, h.noise) for h in head] == [("synthetic", "n30")]  # n40 has no baseline
-    (root / "details" / "synthetic_n30_baseline_s0.json").unlink()
-    assert headlines(load(small, root / "details"))[0].noise == "n00"
+    found = focuses(read(root, small))
+    assert [(f.dataset, f.noise) for f in found] == [("synthetic", "n30")]  # n40 has no baseline
+    (root / "scores" / "synthetic_n30_baseline_s0.json").unlink()
+    assert focuses(read(root, small))[0].noise == "n00"
+
+
+def test_data_sets_noises_and_weights_come_in_the_order_of_the_cells(small, write, tmp_path):
+    small["datasets"]["a_new"] = small["datasets"]["synthetic"]
+    small["noises"]["a_new"] = small["noises"]["n30"]
+    small["inits"]["a_new"] = small["inits"]["au"]
+    extra = {"cell": "extra", "dataset": "a_new", "noise": "a_new", "init": "a_new"}
+    small["cells"].append(small["cells"][-1] | extra)
+    root = write(tmp_path, small)
+    assert (root / "report.yaml").read_text().index("a_new:") < (root / "report.yaml").read_text().index(
+        "au:"
+    )
+    found = read(root)
+    assert list(found.datasets) == ["synthetic", "a_new"]
+    assert list(found.noises) == ["n00", "n30", "a_new"]
+    assert list(found.inits) == ["au", "a_new"]
+
+
+def test_an_unknown_key_of_the_grid_is_an_error(small, write, tmp_path):
+    root = write(tmp_path, small)
+    with pytest.raises(InputError, match=r"report\.yaml: colour: Extra inputs are not permitted"):
+        read(root, small | {"colour": "blue"})
+
+
+def test_titles_are_the_methods_own_and_the_papers_for_those_that_the_grid_lacks(small, write, tmp_path):
+    small["methods"] = {"baseline": {"title": "Base", "told_noise_rate": False}} | {
+        "asm": {"title": "Ours", "told_noise_rate": False}
+    }
+    loaded = read(write(tmp_path, small))
+    assert [loaded.title(method) for method in ("baseline", "asm", "ran")] == ["Base", "Ours", "RAN"]
+
+
+def test_the_paper_names_its_methods_as_their_files_do_and_they_come_first():
+    assert {name: METHODS[name].title for name in paper()["methods"]} == paper()["methods"]
+    assert in_order(["nct", "asm", "other", "eac", "asm"]) == ["eac", "asm", "nct", "other"]
 
 
 def test_published_numbers():

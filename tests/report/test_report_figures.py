@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 import subprocess
@@ -6,20 +5,17 @@ import sys
 
 import numpy as np
 import pytest
+from made_up import read, write_report, write_scores
 
 from asm.errors import InputError
-from asm.report import drawing, embeddings, figures, page, tables
-from asm.report.cells import load
+from asm.report import drawing, embeddings, figures
 
 ALL = ["fig1_tsne", "figS2_tsne", "fig_accuracy", "fig_thresholds", "fig_mining", "fig_confusion"]
 
 
-def stems(out):
-    return [entry["stem"] for entry in json.loads((out / "index.json").read_text(encoding="utf-8"))]
-
-
 def draw(root, out):
-    return figures.write_all(root / "grid.json", root / "details", root / "tsne", out)
+    """Draws the figures alone; returns their stems."""
+    return [stem for stem, _ in figures.write(read(root), root / "tsne", out)]
 
 
 @pytest.fixture
@@ -30,43 +26,40 @@ def unsaved(monkeypatch):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, full_run):
-    """The full grid, drawn once for the tests that only look."""
+    """The full grid's report, written once for the tests that only look."""
     root = full_run(tmp_path_factory.mktemp("run"))
-    written = draw(root, root / "figures")
-    return root, written
+    return root, write_report(root)
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")}
 
 
 def test_every_figure_is_written_as_png_and_svg(run):
-    root, written = run
-    expected = [*ALL, "figS1_hyperparameters"]
-    assert stems(root / "figures") == expected
-    assert {p.name for p in written} == {f"{s}.{e}" for s in expected for e in ("png", "svg")} | {
-        "index.json"
-    }
-    assert all(p.stat().st_size > 0 for p in written)
+    _, out = run
+    expected = {f"{stem}.{kind}" for stem in (*ALL, "figS1_hyperparameters") for kind in ("png", "svg")}
+    assert set(files(out / "figures")) == expected
+    assert all(files(out / "figures").values())
 
 
-def test_another_process_draws_the_same_bytes(run, tmp_path):
-    root, written = run
+def test_another_process_writes_the_same_bytes(run, tmp_path):
+    root, out = run
     code = (
-        "import sys; from pathlib import Path; from asm.report import figures; r = Path(sys.argv[1]);"
-        "figures.write_all(r / 'grid.json', r / 'details', r / 'tsne', Path(sys.argv[2]))"
+        "import sys; from pathlib import Path; from asm import report; r = Path(sys.argv[1]);"
+        "report.write(r / 'report.yaml', r / 'scores', r / 'timing', r / 'tsne', Path(sys.argv[2]))"
     )
     environment = os.environ | {"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", code, root, tmp_path], check=True, env=environment)
-    for path in written:
-        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
-        assert b"matplotlib version" not in path.read_bytes().lower()
+    assert files(tmp_path) == files(out)
+    assert not any(b"matplotlib version" in content.lower() for content in files(out).values())
 
 
 def test_only_the_figures_that_the_cells_allow(small, write, tmp_path, unsaved):
     root = write(tmp_path, small, skip=("synthetic_n00_baseline_s0", "synthetic_n30_baseline_s0"))
-    draw(root, tmp_path / "out")
-    assert stems(tmp_path / "out") == ["fig1_tsne", "fig_accuracy", "fig_thresholds", "fig_mining"]
+    assert draw(root, tmp_path / "out") == ["fig1_tsne", "fig_accuracy", "fig_thresholds", "fig_mining"]
     for path in (root / "tsne").iterdir():
         path.unlink()
-    draw(root, tmp_path / "none")
-    assert stems(tmp_path / "none") == ["fig_accuracy", "fig_thresholds", "fig_mining"]
+    assert draw(root, tmp_path / "none") == ["fig_accuracy", "fig_thresholds", "fig_mining"]
 
 
 def test_a_second_data_set_has_its_name_in_the_file(small, write, tmp_path, unsaved):
@@ -75,15 +68,14 @@ def test_a_second_data_set_has_its_name_in_the_file(small, write, tmp_path, unsa
         {**c, "dataset": "ferplus", "cell": c["cell"].replace("synthetic", "ferplus")} for c in small["cells"]
     ]
     root = write(tmp_path, small)
-    draw(root, tmp_path / "out")
-    assert stems(tmp_path / "out") == ALL + [f"{stem}_ferplus" for stem in ALL]
+    assert draw(root, tmp_path / "out") == ALL + [f"{stem}_ferplus" for stem in ALL]
 
 
 def test_confusion_is_summed_over_seeds_and_shown_in_percent_of_the_row(grid, write, tmp_path):
     root = write(tmp_path, grid)
-    loaded = load(grid, root / "details")
+    loaded = read(root, grid)
     base, asm = (loaded.group("synthetic", "n30", m, "au") for m in ("baseline", "asm"))
-    figure = figures.confusion(base, asm)
+    figure = figures.confusion(loaded, base, asm)
     shown = [[float(t.get_text()) for t in axes.texts] for axes in figure.axes[:2]]
     for group, values in zip((base, asm), shown, strict=True):
         total = sum(np.array(d.test.confusion) for d in group.done)
@@ -92,19 +84,19 @@ def test_confusion_is_summed_over_seeds_and_shown_in_percent_of_the_row(grid, wr
 
 def test_thresholds_draw_t_n_as_one_minus_t_c(small, write, tmp_path):
     root = write(tmp_path, small)
-    details = load(small, root / "details").group("synthetic", "n30", "asm", "au").done[0]
+    scores = read(root, small).group("synthetic", "n30", "asm", "au").done[0]
     with drawing.style():
-        axes = figures.thresholds(details, 3).axes[0]
+        axes = figures.thresholds(scores, 3).axes[0]
     lines = [line for line in axes.get_lines() if len(line.get_ydata()) == 12]
     assert len(lines) == 2 * 7
     for clean, noisy in zip(lines[::2], lines[1::2], strict=True):
         assert np.allclose(1 - clean.get_ydata(), noisy.get_ydata(), equal_nan=True)
-    assert lines[0].get_ydata()[-1] == details.curves.threshold_clean["neutral"][-1]
+    assert lines[0].get_ydata()[-1] == scores.curves.threshold_clean["neutral"][-1]
 
 
 def test_hyperparameter_panels_follow_the_cells_and_label_the_paper(grid, write, tmp_path):
     root = write(tmp_path, grid)
-    figure = figures.hyperparameters(load(grid, root / "details"))
+    figure = figures.hyperparameters(read(root, grid))
     assert [axes.get_xlabel() for axes in figure.axes[3:]] == ["β", "ω", "γ"]
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
     assert labels == ["ours: synthetic, 30 %", "paper: RAF-DB, no noise added"]
@@ -117,12 +109,12 @@ def test_hyperparameter_panels_follow_the_cells_and_label_the_paper(grid, write,
         5,
     ]  # places of 0, the default 0.65, and 2 among the paper's values
     grid["cells"] = [c for c in grid["cells"] if "losses.omega" not in c["changed"]]
-    figure = figures.hyperparameters(load(grid, root / "details"))
+    figure = figures.hyperparameters(read(root, grid))
     assert [axes.get_xlabel() for axes in figure.axes[2:]] == ["β", "γ"]
     extra = {"noise": "n00", "cell": "extra", "changed": {"losses.gamma": 2}}
     more = {**grid, "cells": [*grid["cells"], {**grid["cells"][-1], **extra}]}
     write(tmp_path, more)
-    figure = figures.hyperparameters(load(more, root / "details"))
+    figure = figures.hyperparameters(read(root, more))
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
     assert set(labels) == {"ours: synthetic, 0 %", "ours: synthetic, 30 %", "paper: RAF-DB, no noise added"}
     at_30 = [axes.containers for axes in figure.axes[:2]]
@@ -130,29 +122,29 @@ def test_hyperparameter_panels_follow_the_cells_and_label_the_paper(grid, write,
     assert len(colours) == 2  # the same setting has the same colour in every panel
     assert len(set(colours)) == 1
     grid["cells"] = [c for c in grid["cells"] if not c["changed"]]
-    assert figures.hyperparameters(load(grid, root / "details")) is None
+    assert figures.hyperparameters(read(root, grid)) is None
 
 
-def test_mining_without_changed_labels_has_no_figure(small, write, tmp_path):
-    loaded = load(small, write(tmp_path, small) / "details")
+def test_mining_without_wrong_labels_has_no_figure(small, write, tmp_path):
+    loaded = read(write(tmp_path, small), small)
     assert figures.mining(loaded.group("synthetic", "n00", "asm", "au").done[0]) is None
     assert figures.mining(loaded.group("synthetic", "n30", "asm", "au").done[0]) is not None
     assert figures.mining(loaded.group("synthetic", "n30", "baseline", "au").done[0]) is None
 
 
-def test_a_run_that_never_mined_still_draws(small, write, tmp_path, details_of):
+def test_a_run_that_never_mined_still_draws(small, write, tmp_path, scores_of):
     root = write(tmp_path, small)
     shutil.rmtree(root / "tsne")
     cell = small["cells"][-1]
-    details = details_of(cell, small)
-    details["mining"] = None
+    scores = scores_of(cell, small)
+    scores["mining"] = None
     for key in ("subset_clean", "subset_ambiguous", "subset_noisy"):
-        details["curves"][key] = [None] * 12
-    details["curves"]["threshold_clean"] = {"neutral": [None] * 12}
-    (root / "details" / f"{cell['cell']}.json").write_text(json.dumps(details))
-    draw(root, tmp_path / "out")
-    assert "fig_thresholds" in stems(tmp_path / "out")
-    assert "fig_mining" not in stems(tmp_path / "out")
+        scores["curves"][key] = [None] * 12
+    scores["curves"]["threshold_clean"] = {"neutral": [None] * 12}
+    write_scores(root, scores)
+    drawn = draw(root, tmp_path / "out")
+    assert "fig_thresholds" in drawn
+    assert "fig_mining" not in drawn
 
 
 @pytest.mark.parametrize("spoil", ["missing", "shape", "text"])
@@ -162,23 +154,21 @@ def test_a_malformed_tsne_file_is_named(small, write, tmp_path, spoil):
     arrays = dict(np.load(path))
     if spoil == "missing":
         del arrays["train_true"]
-    arrays["test_label"] = arrays["test_label"][:-1] if spoil == "shape" else arrays["test_label"]
+    arrays["test_true"] = arrays["test_true"][:-1] if spoil == "shape" else arrays["test_true"]
     np.savez(path, **arrays)
     if spoil == "text":
         path.write_text("no arrays")
-    group = load(small, root / "details").group("synthetic", "n30", "asm", "au")
+    group = read(root, small).group("synthetic", "n30", "asm", "au")
     with pytest.raises(InputError, match=r"synthetic_n30_asm_s0\.npz"):
-        embeddings.read(group, root / "tsne")
+        embeddings.read_embedding(group, root / "tsne")
 
 
 def test_page_shows_every_table_and_figure_with_links_that_exist(run):
-    root, _ = run
-    tables.write_all(root / "grid.json", root / "details", root / "tables")
-    path = page.write(root / "grid.json", root / "details", root / "tables", root / "figures", root)
-    content = path.read_text(encoding="utf-8")
+    _, out = run
+    content = (out / "README.md").read_text(encoding="utf-8")
     links = [part.split(")")[0] for part in content.split("](")[1:]]
     assert len(links) == 7 * 2 + 3 + 7 * 2
-    assert all((root / link).is_file() for link in links)
+    assert all((out / link).is_file() for link in links)
     assert "2,450 images, 2.0 % of them without a detected face (the whole frame is used)" in content
     assert "1 more could not be read" in content
     for heading in ("How to read this page", "Settings", "Shortcomings", "Table 1.", "Table 2.", "Table 3."):
@@ -191,20 +181,13 @@ def test_page_shows_every_table_and_figure_with_links_that_exist(run):
 
 
 def test_page_says_when_there_are_no_hyperparameter_cells_and_names_blanks(small, write, tmp_path, unsaved):
-    root = write(tmp_path, small, skip=("synthetic_n00_asm_s0",))
-    with pytest.raises(InputError, match=r"index\.json"):
-        page.write(small, root / "details", root / "tables", root / "figures", root)
-    draw(root, root / "figures")
-    with pytest.raises(InputError, match=r"tables/index\.json.*write the tables first"):
-        page.write(small, root / "details", root / "tables", root / "figures", root)
-    tables.write_all(small, root / "details", root / "tables")
-    page.write(small, root / "details", root / "tables", root / "figures", root)
-    content = (root / "README.md").read_text(encoding="utf-8")
+    out = write_report(write(tmp_path, small, skip=("synthetic_n00_asm_s0",)))
+    content = (out / "README.md").read_text(encoding="utf-8")
     assert "cells with other hyper-parameters are not part of this profile" in content
     assert "Not evaluated, hence blank: synthetic_n00_asm_s0." in content
-    assert "On clean labels" not in content
+    assert "Without label noise ASM" not in content
 
 
 def test_the_report_does_not_import_torch():
-    code = "import sys; from asm.report import page; sys.exit('torch' in sys.modules)"
+    code = "import sys; from asm import report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from made_up import read, write_report, write_scores
 
-from asm.report import comparison, label_quality, page, tables
-from asm.report.cells import load
+from asm.report import comparison, label_quality, tables
 from asm.report.estimates import Estimate
 from asm.report.real_noise import table_real
 
@@ -19,13 +19,14 @@ def ferplus(small) -> dict:
     printed; the baseline also from scratch."""
     small["datasets"] = {name: {"source": "ferplus", "classes": 7} for name in ("faces", "seven")}
     small["noises"] = {f"n{r}0": {"kind": "symmetric", "rate": r / 10} for r in (0, 1, 3)}
-    small["noises"]["real"] = {"kind": "original", "rate": None, "flipped": 450, "excluded": 12}
+    small["noises"]["real"] = {"kind": "original", "rate": None}
     small["inits"]["scratch"] = {"weights": "none"}
     small["cells"] = []
 
     def add(dataset: str, noise: str, method: str, tag: str = "", **more) -> None:
         cell = {"cell": f"{dataset}_{noise}_{method}{tag}_s0", "dataset": dataset, "noise": noise}
-        small["cells"].append(cell | {"method": method, "seed": 0, "init": "au", "changed": {}} | more)
+        rest = {"method": method, "seed": 0, "init": "au", "schedule": "fair", "changed": {}}
+        small["cells"].append(cell | rest | more)
 
     for dataset, noise in (
         ("faces", "n00"),
@@ -55,7 +56,7 @@ def quality(ours: float, rival: float, votes: bool = True) -> dict:
         value = {"asm_depth": ours, "loss": rival}.get(name, 0.5)
         measured = [value, value - 0.01, value + 0.01]
         hits = {"samples": 300, "precision": 0.6, "recall": 0.9 if name == "loss" else 0.5}
-        return {"auroc": measured, "spearman": measured, "average_precision": 0.5, "at_asm_size": hits}
+        return {"auroc": measured, "spearman": measured, "at_asm_size": hits}
 
     held = {"vote_entropy": [0.0, 1.0], "counts": [10, 30]}
     subsets = {
@@ -72,14 +73,14 @@ def quality(ours: float, rival: float, votes: bool = True) -> dict:
 def run(ferplus, write, tmp_path):
     root = write(tmp_path, ferplus, accuracies=ACCURACIES)
     for cell, found in (("faces_n30_asm_s0", quality(0.8, 0.9)), ("seven_real_asm_s0", quality(0.9, 0.8))):
-        path = root / "details" / f"{cell}.json"
+        path = root / "scores" / f"{cell}.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"label_quality": found}))
     return root
 
 
 @pytest.fixture
 def loaded(run):
-    return load(run / "grid.json", run / "details")
+    return read(run)
 
 
 def test_real_labels_have_a_table_of_their_own(loaded):
@@ -96,7 +97,7 @@ def test_real_labels_have_a_table_of_their_own(loaded):
 
 
 def test_without_real_labels_the_table_is_empty(small, write, tmp_path):
-    table = table_real(load(small, write(tmp_path, small) / "details"))
+    table = table_real(read(write(tmp_path, small), small))
     assert table.frame.empty
     assert table.notes == []
 
@@ -115,7 +116,7 @@ def test_one_printed_row_alone_stays_in_table2(ferplus, write, tmp_path):
     ferplus["cells"] = [
         c for c in ferplus["cells"] if not c["changed"] or c["cell"] == "faces_n30_asm_max_s0"
     ]
-    loaded = load(ferplus, write(tmp_path, ferplus) / "details")
+    loaded = read(write(tmp_path, ferplus), ferplus)
     assert not tables.table1(loaded).frame["Method"].str.contains("printed").any()
     assert tables.table2(loaded).frame["Setting"].str.contains("printed").any()
 
@@ -136,20 +137,21 @@ def test_leads_beside_the_papers(loaded):
     assert "the paper's +5.2 and +6.9." in lead
 
 
-def test_right_labels_lost(ferplus, write, tmp_path):
+def test_true_labels_called_noisy(ferplus, write, tmp_path):
     root = write(tmp_path, ferplus, accuracies=ACCURACIES)
-    path = root / "details" / "faces_n30_asm_s0.json"
-    details = json.loads(path.read_text())
-    details["curves"]["subset_noisy"][-1] = 0.4
-    details["mining"]["noisy_precision"][-1] = 0.6
-    details["noise"]["realised"] = 0.2
-    path.write_text(json.dumps(details))
-    lines = label_quality.right_labels_lost(load(ferplus, root / "details"))
+    path = root / "scores" / "faces_n30_asm_s0.json"
+    scores = json.loads(path.read_text())
+    scores["curves"]["subset_noisy"][-1] = 0.4
+    scores["mining"]["noisy_precision"][-1] = 0.6
+    scores["noise"]["realised"] = 0.2
+    write_scores(root, scores)
+    lines = label_quality.correct_called_noisy(read(root, ferplus))
     assert any(
         "faces, 30 % noise, au): in the last epoch 40.0 % of the samples are noisy" in line for line in lines
     )
     assert any(
-        "20.0 % of all right labels among them; 20.0 % of the labels are wrong" in line for line in lines
+        "leaves out 20.0 % of the given labels that are true; 20.0 % of the given labels are wrong" in line
+        for line in lines
     )
 
 
@@ -181,16 +183,12 @@ def test_label_quality_tables_and_what_they_say(loaded):
 
 
 def test_the_page_says_what_reproduces_and_what_the_mining_finds(run, tmp_path):
-    tables.write_all(run / "grid.json", run / "details", tmp_path / "tables")
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "figures" / "index.json").write_text("[]")
-    where = (run / "grid.json", run / "details", tmp_path / "tables", tmp_path / "figures")
-    written = page.write(*where, tmp_path / "page").read_text()
+    written = (write_report(run, tmp_path / "page") / "README.md").read_text()
     for expected in (
         "## Beside the paper, and why",
         "## What the mining finds",
         "### Real label noise",
-        "asm.gallery",
+        "python -m asm gallery runs/<cell> data/aligned/<dataset>",
     ):
         assert expected in written
 
@@ -201,4 +199,4 @@ def test_vote_entropy_figure_has_a_panel_for_each_setting(loaded, small, write, 
         "faces, 30 % noise, au",
         "seven, real labels, au",
     ]
-    assert label_quality.entropy_figure(load(small, write(tmp_path / "plain", small) / "details")) is None
+    assert label_quality.entropy_figure(read(write(tmp_path / "plain", small), small)) is None

@@ -5,9 +5,10 @@ import subprocess
 
 import pandas as pd
 import pytest
+from made_up import read, write_scores
 
 from asm.report import tables
-from asm.report.cells import Estimate, load
+from asm.report.cells import Estimate
 from asm.report.layout import Table, frame_of, tex
 
 OURS, BEST = "ours: synthetic", "ours: synthetic, best epoch (selected on test)"
@@ -16,7 +17,7 @@ OURS, BEST = "ours: synthetic", "ours: synthetic, best epoch (selected on test)"
 @pytest.fixture
 def loaded(grid, write, tmp_path):
     root = write(tmp_path, grid)
-    return load(grid, root / "details")
+    return read(root, grid)
 
 
 def row(table: Table, **where) -> dict:
@@ -28,7 +29,7 @@ def row(table: Table, **where) -> dict:
 
 
 def with_accuracies(grid, write, tmp_path, wanted):
-    return load(grid, write(tmp_path, grid, accuracies=wanted) / "details")
+    return read(write(tmp_path, grid, accuracies=wanted), grid)
 
 
 def test_table1_mean_interval_best_and_paper_columns(grid, write, tmp_path):
@@ -59,40 +60,40 @@ def test_table1_rows_follow_the_paper_and_blanks_stay_blank(loaded):
 
 def test_a_missing_cell_leaves_the_other_seeds_or_a_blank(grid, write, tmp_path):
     root = write(tmp_path, grid, skip=("synthetic_n30_asm_s1", "synthetic_n30_scn_s0"))
-    table = tables.table1(load(grid, root / "details"))
+    table = tables.table1(read(root, grid))
     assert row(table, Noise="30 %", Method="ASM")[OURS].n == 2
     assert row(table, Noise="30 %", Method="SCN")[OURS] is None
 
 
 def test_a_file_that_the_grid_does_not_name_never_appears(small, write, tmp_path):
     root = write(tmp_path, small)
-    tables.write_all(root / "grid.json", root / "details", tmp_path / "before")
-    stray = json.loads((root / "details" / "synthetic_n30_asm_s0.json").read_text())
-    stray.update(cell="synthetic_n30_asm_s9", seed=9)
-    (root / "details" / "synthetic_n30_asm_s9.json").write_text(json.dumps(stray))
-    for path in tables.write_all(root / "grid.json", root / "details", tmp_path / "after"):
-        assert path.read_bytes() == (tmp_path / "before" / path.name).read_bytes()
+    tables.write(read(root), tmp_path / "before")
+    stray = json.loads((root / "scores" / "synthetic_n30_asm_s0.json").read_text())
+    write_scores(root, stray | {"cell": "synthetic_n30_asm_s9", "seed": 9})
+    tables.write(read(root), tmp_path / "after")
+    for path in (tmp_path / "before").iterdir():
+        assert path.read_bytes() == (tmp_path / "after" / path.name).read_bytes()
 
 
 @pytest.mark.parametrize(
     ("asm", "base", "expected"),
     [
-        (0.84, 0.86, "On clean labels ASM is 2.0 points below the baseline (synthetic: 84.0 against 86.0 %"),
-        (0.875, 0.86, "On clean labels ASM is 1.5 points above the baseline (synthetic: 87.5 against 86.0 %"),
-        (0.8601, 0.86, "On clean labels ASM is level with the baseline (synthetic: 86.0 against 86.0 %"),
+        (0.84, 0.86, "2.0 points below the baseline (synthetic: 84.0 against 86.0 %"),
+        (0.875, 0.86, "1.5 points above the baseline (synthetic: 87.5 against 86.0 %"),
+        (0.8601, 0.86, "level with the baseline (synthetic: 86.0 against 86.0 %"),
     ],
 )
-def test_the_gap_on_clean_labels_is_said_both_ways(small, write, tmp_path, asm, base, expected):
+def test_the_gap_without_noise_is_said_both_ways(small, write, tmp_path, asm, base, expected):
     wanted = {"synthetic_n00_asm_s0": asm, "synthetic_n00_baseline_s0": base}
     loaded = with_accuracies(small, write, tmp_path, wanted)
     for table in (tables.table1(loaded), tables.table3(loaded)):
-        said = [note for note in table.notes if note.startswith("On clean labels")]
+        said = [note for note in table.notes if note.startswith("Without label noise")]
         assert len(said) == 1
-        assert said[0].startswith(expected)
+        assert said[0].startswith(f"Without label noise ASM is {expected}")
     gaps = [note for note in tables.table1(loaded).notes if note.startswith("At 30 % noise ASM is")]
     assert len(gaps) == 1
     alone = f"One of its two networks alone: {100 * asm - 1.1:.1f} %"  # the fixture's nets: 1.1 points lower
-    assert alone in next(n for n in tables.table3(loaded).notes if n.startswith("On clean"))
+    assert alone in next(n for n in tables.table3(loaded).notes if n.startswith("Without label noise"))
 
 
 def test_the_gap_is_paired_over_shared_seeds(grid, write, tmp_path):
@@ -100,7 +101,7 @@ def test_the_gap_is_paired_over_shared_seeds(grid, write, tmp_path):
     wanted = {f"synthetic_n30_asm_s{s}": a for s, a in enumerate(asm)}
     wanted |= {f"synthetic_n30_baseline_s{s}": a for s, a in enumerate(base)}
     root = write(tmp_path, grid, accuracies=wanted, skip=("synthetic_n30_baseline_s2",))
-    note = next(n for n in tables.table1(load(grid, root / "details")).notes if n.startswith("At 30 %"))
+    note = next(n for n in tables.table1(read(root, grid)).notes if n.startswith("At 30 %"))
     # differences 1 and 2: mean 1.5, half-width t(0.975, 1) * 0.7071 / sqrt(2) = 6.353
     assert "81.5 against 80.0 %; paired over 2 seeds, 95 % interval -4.9 to +7.9 points" in note
 
@@ -134,19 +135,19 @@ def test_table2_matches_rows_by_what_they_change(grid, write, tmp_path):
 
 def test_table2_lists_any_other_combination(grid, write, tmp_path):
     grid["cells"][-1]["changed"] = {"losses.beta": 0.2, "losses.drop_noisy": True}
-    table = tables.table2(load(grid, write(tmp_path, grid) / "details"))
+    table = tables.table2(read(write(tmp_path, grid), grid))
     assert row(table, Setting="ASM, beta = 0.2, drop_noisy = true")["ours"] is not None
 
 
 def test_tables_without_their_cells_are_blank_and_say_so(small, write, tmp_path):
-    loaded = load(small, write(tmp_path, small) / "details")
+    loaded = read(write(tmp_path, small), small)
     for table in (tables.table2(loaded), tables.table_s1(loaded)):
         assert "not part of this profile" in table.notes[0]
         assert all(c not in table.frame or table.frame[c].isna().all() for c in ("ours", "net 1", OURS))
 
 
 def test_supplement_thresholds_use_the_defaults_of_the_grid(grid, write, tmp_path):
-    table = tables.table_s1(load(grid, write(tmp_path, grid) / "details"))
+    table = tables.table_s1(read(write(tmp_path, grid), grid))
     start, ours = "[T_n, T_c] at the start", "ours: synthetic, 30 %"
     found = {(r[start], r["Thresholds"]): r[ours] for r in table.frame.to_dict("records")}
     assert found["[0.2, 0.8]", "adaptive"].n == 3
@@ -155,23 +156,23 @@ def test_supplement_thresholds_use_the_defaults_of_the_grid(grid, write, tmp_pat
     assert found["[0.1, 0.9]", "fixed"] is None
     assert table.frame["paper: FERPlus"].notna().all()
     grid["defaults"] = {"thresholds.init_clean": 0.6, "thresholds.init_noisy": 0.4}
-    table = tables.table_s1(load(grid, tmp_path / "details"))
+    table = tables.table_s1(read(tmp_path, grid))
     assert row(table, **{start: "[0.4, 0.6]", "Thresholds": "adaptive"})[ours].n == 3
     assert row(table, **{start: "[0.4, 0.6]", "Thresholds": "adaptive"})["paper: RAF-DB"] is None
 
 
-def test_mining_takes_the_last_epoch_and_blanks_what_does_not_exist(small, write, tmp_path, details_of):
+def test_mining_takes_the_last_epoch_and_blanks_what_does_not_exist(small, write, tmp_path, scores_of):
     root = write(tmp_path, small)
     cell = next(c for c in small["cells"] if c["cell"] == "synthetic_n30_asm_s0")
-    details = details_of(cell, small)
-    details["mining"]["noisy_recall"][-1] = 0.625
-    details["mining"]["wrong_share"]["ambiguous"] = None
-    (root / "details" / "synthetic_n30_asm_s0.json").write_text(json.dumps(details))
-    table = tables.table_mining(load(small, root / "details"))
+    scores = scores_of(cell, small)
+    scores["mining"]["noisy_recall"][-1] = 0.625
+    scores["mining"]["wrong_share"]["ambiguous"][-1] = None
+    write_scores(root, scores)
+    table = tables.table_mining(read(root, small))
     noisy = row(table, Noise="30 %")
     assert noisy["noisy: recall %"] == pytest.approx(62.5)
     assert noisy["ambiguous: wrong labels %"] is None
-    assert noisy["AUROC of flipped"] == pytest.approx(0.97)
+    assert noisy["AUROC of wrong labels"] == pytest.approx(0.97)
     assert row(table, Noise="0 %")["noisy: precision %"] is None
     assert "vote entropy: Spearman ρ" not in table.frame  # no cell has it, and a note says so
     assert any("vote entropy: Spearman ρ" in n for n in table.notes if n.startswith("Left out"))
@@ -182,19 +183,19 @@ def test_several_data_sets_and_weights_have_their_own_columns_and_rows(small, wr
     small["noises"]["real"] = {"kind": "original", "rate": None}
     small["inits"]["scratch"] = {"weights": "none"}
     for i, (dataset, noise, init) in enumerate([("ferplus", "real", "au"), ("synthetic", "n30", "scratch")]):
-        new = {"dataset": dataset, "noise": noise, "method": "asm", "seed": 0, "init": init, "changed": {}}
-        small["cells"].append({"cell": f"more{i}", **new})
-    table = tables.table1(load(small, write(tmp_path, small) / "details"))
+        new = {"cell": f"more{i}", "dataset": dataset, "noise": noise, "init": init}
+        small["cells"].append(small["cells"][-1] | {"method": "asm", "seed": 0} | new)
+    table = tables.table1(read(write(tmp_path, small), small))
     assert row(table, Noise="30 %", Method="ASM", Weights="scratch")[OURS].n == 1
     assert row(table, Noise="30 %", Method="ASM", Weights="au")[OURS].n == 1
 
 
 def test_written_files_carry_caption_labels_and_numbers(grid, write, tmp_path):
     root = write(tmp_path, grid)
-    written = tables.write_all(root / "grid.json", root / "details", tmp_path / "out")
-    names = {path.name for path in written}
+    tables.write(read(root), tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
     stems = ("table1", "table1_networks", "table2", "table3", "table_related", "table_s1", "table_mining")
-    others = {"cells.csv", "per_class.csv", "cost.csv", "index.json"}
+    others = {"cells.csv", "per_class.csv", "cost.csv"}
     assert names == {f"{s}.{e}" for s in stems for e in ("md", "csv", "tex")} | others
     said = ["Profile made_up", "width 16", "12 epochs", "mean of the last 5 epochs", "torch 2.11.0"]
     said += ["NOT the analogue", "rendered: compare", "seeds: 0, 1, 2", "au = synthetic"]
@@ -216,7 +217,7 @@ def test_the_note_on_weights_and_rendering_follows_the_grid(small, write, tmp_pa
     small["inits"]["au"]["weights"] = "msceleb"
     small["datasets"]["synthetic"]["source"] = "rafdb"
     root = write(tmp_path, small)
-    tables.write_all(small, root / "details", tmp_path / "out")
+    tables.write(read(root), tmp_path / "out")
     content = (tmp_path / "out" / "table1.md").read_text(encoding="utf-8")
     assert "NOT the analogue" not in content
     assert "rendered" not in content
@@ -234,8 +235,8 @@ def test_latex_escapes_and_keeps_symbols():
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(grid, write, tmp_path):
     root = write(tmp_path, grid)
-    written = tables.write_all(grid, root / "details", tmp_path / "out")
-    inputs = "".join(f"\\input{{{p.name}}}" for p in written if p.suffix == ".tex")
+    tables.write(read(root), tmp_path / "out")
+    inputs = "".join(f"\\input{{{p.name}}}" for p in sorted((tmp_path / "out").glob("*.tex")))
     packages = r"\documentclass{article}\usepackage{booktabs,graphicx,amssymb}\begin{document}"
     (tmp_path / "out" / "all.tex").write_text(packages + inputs + r"\end{document}")
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "all.tex"]

@@ -1,0 +1,1 @@
+"""params.yaml and profiles, typed; and what each stage instance is configured with."""

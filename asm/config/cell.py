@@ -1,0 +1,106 @@
+"""What one cell is trained with: the sections that every method reads, and its own method's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, create_model
+
+from asm.config.schema import Name, Positive, Section, Share, Weight, parse, read_yaml
+
+if TYPE_CHECKING:
+    from asm.methods.base import Method
+
+# fair: every method in the common schedule; published: in the one of its own paper (params.yaml, `published`)
+Schedule = Literal["fair", "published"]
+
+
+class Training(Section):
+    """The size of a profile's runs (paper §4.2: 224 px, width 64, 100 epochs, warm-up 10, batch 128)."""
+
+    image_size: Annotated[int, Field(ge=32)]
+    backbone: Name = "resnet18"  # a file of asm/parts/backbones
+    width: Positive  # channels of its first stage
+    epochs: Positive
+    warmup_epochs: Annotated[int, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=2)]
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class Optimizer(Section):
+    """§4.2. `steps` multiplies the rate by `lr_decay` after each epoch of `lr_steps`; `poly` keeps it until
+    epoch `lr_steps[0]` (0 where empty), then lets it fall to 0 as (1 - progress) ** `lr_decay`."""
+
+    kind: Literal["adam", "sgd"]
+    lr: Annotated[float, Field(gt=0)]
+    head_lr: Annotated[float, Field(gt=0)] | None  # of the classifiers (`head`); none: lr
+    momentum: Share  # of sgd; adam's beta1
+    late_momentum: Share | None  # poly: once the rate falls
+    weight_decay: Weight
+    schedule: Literal["exponential", "steps", "poly"]
+    lr_decay: Annotated[float, Field(gt=0, le=1)]
+    lr_steps: list[Positive]
+
+
+class Sampling(Section):
+    """How an epoch's training samples are drawn."""
+
+    balanced: bool  # classes equally often, with replacement
+
+
+class Augment(Section):
+    """The weak view (§4.2): flip and random erasing; the other two are some peers' own."""
+
+    flip: Share
+    gaussian_noise: Share  # in place of a flip: never both
+    jitter: Share
+    erasing: Share
+    erasing_area: Annotated[list[Share], Field(min_length=2, max_length=2)]
+
+
+class StrongAugment(Section):
+    """The strong view of Eq. 11: RandAugment and one grey cutout square."""
+
+    operations: Annotated[int, Field(ge=0, le=14)]
+    magnitude: Annotated[float, Field(ge=0, le=30)]
+    probability: Share
+    cutout: Share
+
+
+class CellConfig(Section):
+    """Everything that decides the outcome of one cell, beside its data: these, and the sections that its
+    method names in `Method.sections`, under their names in params.yaml.
+
+    `code` is the hash of the code that trains it (asm.config.code).
+    """
+
+    cell: str
+    dataset: str
+    noise: str
+    method: str
+    init: str
+    seed: int
+    schedule: Schedule
+    code: str
+    training: Training
+    optimizer: Optimizer
+    sampling: Sampling
+    augment: Augment
+
+
+COMMON_SECTIONS = ("optimizer", "sampling", "augment")  # of params.yaml; every method reads them
+
+
+def cell_config(method: type[Method]) -> type[CellConfig]:
+    """The type of the configuration of this method's cells."""
+    sections = {name: (kind, ...) for name, kind in method.sections.items()}
+    return create_model(f"{method.__name__}Config", __base__=CellConfig, **sections)
+
+
+def load_cell(path: Path) -> CellConfig:
+    """Read the resolved configuration of one cell. Raises InputError naming what does not fit."""
+    from asm.methods import method_class  # a method's file imports this one
+
+    content = read_yaml(path)
+    return parse(cell_config(method_class(str(content.get("method")))), content, str(path))

@@ -1,0 +1,154 @@
+"""From params.yaml and a profile to the configuration of each stage instance, and the grid the reports read.
+
+A cell's file holds exactly the sections its method reads, so a change of one method's key re-trains only
+that method's cells, and only those that do not set the key themselves. Each file holds the hash of the code
+that will read it, so a change of code re-runs exactly the stages that it touches.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from asm.config.cell import COMMON_SECTIONS, CellConfig, cell_config
+from asm.config.code import code_hash
+from asm.config.params import METHODS, Align, Params
+from asm.config.profile import Profile
+from asm.config.schema import parse
+from asm.errors import InputError
+
+# Of the data sets that the paper reports, where the profile's options do not say.
+USUAL_CLASSES = {"synthetic": 7, "rafdb": 7, "ferplus": 8, "affectnet": 8}
+
+
+def resolve_cell(params: Params, profile: Profile, cell: str) -> CellConfig:
+    """One cell's configuration: params.yaml and the profile's size; the method's `published` schedule, where
+    the cell asks for it; the data set's `set`; the row's own `set`."""
+    row = profile.cells[cell]
+    method = METHODS[row.method]
+    where = f"profile: cells.{cell}"
+    sections = (*COMMON_SECTIONS, *method.sections)
+    schedule = row.schedule or profile.schedule
+    content = {
+        "cell": cell,
+        **row.model_dump(exclude={"set"}),
+        "schedule": schedule,
+        "code": "",  # set where the file is written
+        "training": profile.training.model_dump(),
+        **{name: getattr(params, name).model_dump() for name in sections},
+    }
+    published = params.published.get(row.method, {}) if schedule == "published" else {}
+    _override(content, published, ("training", *sections), f"params.yaml: published.{row.method}", row.method)
+    of_dataset = profile.datasets[row.dataset].set
+    if unknown := set(of_dataset) - set(Params.model_fields) - {"training"}:
+        raise InputError(f"profile: datasets.{row.dataset}.set: no section {sorted(unknown)}")
+    read = {name: values for name, values in of_dataset.items() if name in content}
+    _override(content, read, tuple(read), f"profile: datasets.{row.dataset}.set", row.method)
+    _override(content, row.set, ("training", *sections), f"{where}.set", row.method)
+    told = method.told_noise_rate
+    if told and content[row.method][told] is None:
+        content[row.method][told] = profile.noises[row.noise].rate
+        if content[row.method][told] is None:
+            raise InputError(
+                f"{where}: {row.method} has to be told the share of wrong labels, and noise "
+                f"'{row.noise}' has no rate; add set: {{{row.method}: {{{told}: ...}}}}"
+            )
+    return parse(cell_config(method), content, f"{where} (its `set` applied)")
+
+
+def _override(
+    content: dict[str, Any], changes: dict[str, Any], allowed: tuple[str, ...], where: str, method: str
+) -> None:
+    for name, values in changes.items():
+        if name not in allowed:
+            raise InputError(f"{where}.{name}: method '{method}' reads only {sorted(allowed)}")
+        if not isinstance(values, dict):
+            raise InputError(f"{where}.{name}: expected a mapping")
+        content[name] = {**content[name], **values}
+
+
+def changed_keys(params: Params, profile: Profile, cell: str) -> dict[str, Any]:
+    """Dotted keys, with their values, in which a cell differs from its method's default in this profile."""
+    row = profile.cells[cell]
+    plain = profile.model_copy(update={"cells": {cell: row.model_copy(update={"set": {}})}})
+    default = resolve_cell(params, plain, cell).model_dump()
+    actual = resolve_cell(params, profile, cell).model_dump()
+    return {
+        f"{section}.{key}": value
+        for section, values in actual.items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+        if value != default[section][key]
+    }
+
+
+def grid(params: Params, profile: Profile, name: str) -> dict[str, Any]:
+    """The profile as the reports read it: its axes, its size, its methods and every cell with its changed
+    keys."""
+    return {
+        "profile": name,
+        "datasets": {
+            key: {
+                "source": entry.source,
+                "classes": entry.options.get("num_classes", USUAL_CLASSES.get(entry.source)),
+            }
+            for key, entry in profile.datasets.items()
+        },
+        "noises": {k: {"kind": n.kind, "rate": n.rate} for k, n in profile.noises.items()},
+        "inits": {k: {"weights": i.weights} for k, i in profile.inits.items()},
+        "methods": {
+            key: {"title": kind.title, "told_noise_rate": kind.told_noise_rate is not None}
+            for key, kind in METHODS.items()
+        },
+        **profile.training.model_dump(),
+        "defaults": {
+            f"{section}.{key}": value
+            for section in METHODS["asm"].sections
+            for key, value in getattr(params, section).model_dump().items()
+        },
+        "cells": [
+            {
+                "cell": key,
+                **row.model_dump(exclude={"set"}),
+                "schedule": row.schedule or profile.schedule,
+                "changed": changed_keys(params, profile, key),
+            }
+            for key, row in profile.cells.items()
+        ],
+    }
+
+
+def write_configs(params: Params, profile: Profile, name: str, out: Path) -> None:
+    """Write one small yaml per stage instance, so that each stage depends on exactly what it reads:
+    `<stage>/<key>.yaml`, for stages that need no values `<stage>.yaml`, and `report.yaml`, the grid.
+    """
+
+    def write(stage: str, key: str | None, content: dict[str, Any]) -> None:
+        path = out / (f"{stage}.yaml" if key is None else f"{stage}/{key}.yaml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = content | {"code": code_hash(stage, content)}
+        path.write_text(yaml.safe_dump(content, sort_keys=True, allow_unicode=True), encoding="utf-8")
+
+    training = profile.training
+    for key in profile.cells:
+        write("train", key, resolve_cell(params, profile, key).model_dump(exclude={"code"}))
+    for key, entry in profile.datasets.items():
+        where = f"profile: datasets.{key}.align"
+        align = parse(Align, {**params.align.model_dump(), **entry.align}, where)
+        content = entry.model_dump(exclude={"align", "set"})
+        write("align", key, {**content, "align": {"size": training.image_size, **align.model_dump()}})
+    for key, noise in profile.noises.items():
+        write("corrupt", key, {**noise.model_dump(exclude_none=True), **params.noise.model_dump()})
+    for key, init in profile.inits.items():
+        content = init.model_dump(exclude_none=True)
+        content |= {"backbone": training.backbone, "width": training.width}
+        if init.weights == "synthetic":
+            content["size"] = training.image_size
+            content["pretrain"] = params.pretrain.model_dump()
+            content["augment"] = params.augment.model_dump()
+        write("init", key, content)
+    for key, render in profile.render.items():
+        write("render", key, render.model_dump())
+    write("evaluate", None, {})
+    write("tsne", None, {})
+    write("report", None, grid(params, profile, name))

@@ -1,0 +1,61 @@
+"""params.yaml, typed: the hyper-parameters by section of the paper, then one section a peer.
+
+The one place of their values: no default stands in the code. An unknown, missing or ill-typed key is an
+`InputError` naming the file and the key.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, create_model, model_validator
+
+from asm.config.cell import Augment, Optimizer, Sampling
+from asm.config.schema import Positive, Section, parse, read_yaml
+from asm.methods import method_class, method_names
+from asm.training.pretraining import Pretrain
+
+METHODS = {name: method_class(name) for name in method_names()}
+
+
+class Align(Section):
+    """Face detection and alignment (paper §4.2); a data set's own `align` in the profile overrides these."""
+
+    detect: bool  # false: the images are aligned already, only resize them
+    pad: Annotated[float, Field(ge=0, le=2)]
+    upscale: Annotated[float, Field(ge=1, le=8)]
+    batch_size: Positive
+
+
+class Noise(Section):
+    """How labels are corrupted (§4.3)."""
+
+    seed: Annotated[int, Field(ge=0)]
+    mode: Literal["bernoulli", "exact"]
+
+
+_OF_METHODS = {name: kind for method in METHODS.values() for name, kind in method.sections.items()}
+
+
+class Params(create_model("MethodParams", __base__=Section, **{k: (v, ...) for k, v in _OF_METHODS.items()})):
+    """params.yaml: these sections, and those of every method."""
+
+    align: Align
+    noise: Noise
+    pretrain: Pretrain
+    optimizer: Optimizer
+    sampling: Sampling
+    augment: Augment
+    # method -> section -> keys, like a cell's `set`; for cells whose schedule is "published"
+    published: dict[str, dict[str, dict[str, Any]]]
+
+    @model_validator(mode="after")
+    def _published_methods_exist(self) -> "Params":
+        for method in self.published:
+            if method not in METHODS:
+                raise ValueError(f"published.{method}: not among the methods {sorted(METHODS)}")
+        return self
+
+
+def load_params(path: Path) -> Params:
+    """Read params.yaml. Raises InputError naming every unknown, missing or ill-typed key."""
+    return parse(Params, read_yaml(path), str(path))

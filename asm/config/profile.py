@@ -1,0 +1,139 @@
+"""A profile, typed: what is run and at which size. Its name is that of its folder."""
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from asm.config.cell import Schedule, Training
+from asm.config.params import METHODS
+from asm.config.schema import Name, Positive, Section, Share, parse, read_yaml
+
+
+class Render(Section):
+    """How many synthetic faces to draw."""
+
+    train: Positive
+    valid: Positive
+    test: Positive
+    size: Annotated[int, Field(ge=64)] = 112
+    seed: Annotated[int, Field(ge=0)] = 0
+    ambiguous_share: Share = 0.1
+
+
+class DatasetEntry(Section):
+    """A data set: its loader (asm/datasets) and folder, as seen from the profile's dvc.yaml."""
+
+    source: str
+    root: str
+    options: dict[str, Any] = {}
+    align: dict[str, Any] = {}
+    set: dict[str, dict[str, Any]] = {}  # as a cell's, for every cell on it whose method reads the section
+
+
+class NoiseEntry(Section):
+    """A kind of label noise."""
+
+    kind: Literal["symmetric", "asymmetric", "list", "original"]
+    rate: Annotated[float, Field(ge=0, lt=1)] | None = None
+    path: str | None = None  # of a list, below data/raw/noise
+    base: Literal[0, 1] | None = None
+    pairs: dict[str, str] | None = None
+
+    @model_validator(mode="after")
+    def _needs(self) -> "NoiseEntry":
+        if self.kind in ("symmetric", "asymmetric") and self.rate is None:
+            raise ValueError(f"noise of kind '{self.kind}' needs a `rate`")
+        if self.kind == "list" and self.path is None:
+            raise ValueError("noise of kind 'list' needs the `path` of the list")
+        _watched(self.path, "data/raw/noise")
+        return self
+
+
+class InitEntry(Section):
+    """The weights a network starts from: a file, pre-training on `faces` rendered faces, or none."""
+
+    weights: Literal["msceleb", "imagenet", "synthetic", "none"]
+    path: str | None = None  # of the file, below data/raw/weights
+    faces: Positive | None = None
+    epochs: Positive | None = None
+
+    @model_validator(mode="after")
+    def _needs(self) -> "InitEntry":
+        if self.weights in ("msceleb", "imagenet") and self.path is None:
+            raise ValueError(f"weights '{self.weights}' need the `path` of the file")
+        if self.weights == "synthetic" and (self.faces is None or self.epochs is None):
+            raise ValueError("weights 'synthetic' need the number of `faces` to render and of `epochs`")
+        _watched(self.path, "data/raw/weights")
+        return self
+
+
+def _watched(path: str | None, folder: str) -> None:
+    """DVC watches `folder`, so another file under the same name is noticed; elsewhere it would not be."""
+    if path is None:
+        return
+    parts = PurePosixPath(path).parts
+    if PurePosixPath(path).is_absolute() or ".." in parts or not parts:
+        raise ValueError(f"the path '{path}' is not below {folder}; put the file there and give its name")
+    if PurePosixPath(path).is_relative_to(folder):
+        raise ValueError(f"the path '{path}' is taken from {folder}; leave that part out")
+
+
+class CellRow(Section):
+    """One row of a profile's `cells`: one training run."""
+
+    dataset: str
+    noise: str
+    method: str
+    init: str
+    seed: Annotated[int, Field(ge=0, lt=2**53)]
+    schedule: Schedule | None = None  # none: the profile's
+    set: dict[str, Any] = {}
+
+
+class Headline(Section):
+    """The two cells that `dvc plots` shows."""
+
+    title: str
+    baseline: str
+    asm: str
+
+
+class Profile(Section):
+    """One profile.yaml."""
+
+    schedule: Schedule = "fair"
+    training: Training
+    render: dict[Name, Render]  # {} where no faces are drawn; dvc.yaml needs the key
+    datasets: dict[Name, DatasetEntry]
+    noises: dict[Name, NoiseEntry]
+    inits: dict[Name, InitEntry]
+    cells: dict[Name, CellRow]
+    tsne: Annotated[list[str], Field(min_length=1)]
+    headline: Headline
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> "Profile":
+        for key, row in self.cells.items():
+            for field, known in (
+                ("dataset", self.datasets),
+                ("noise", self.noises),
+                ("init", self.inits),
+                ("method", METHODS),
+            ):
+                value = getattr(row, field)
+                if value not in known:
+                    raise ValueError(f"cells.{key}.{field}: '{value}' is not among {sorted(known)}")
+        for where, cell in [
+            *(("tsne", cell) for cell in self.tsne),
+            ("headline.baseline", self.headline.baseline),
+            ("headline.asm", self.headline.asm),
+        ]:
+            if cell not in self.cells:
+                raise ValueError(f"{where}: there is no cell '{cell}'")
+        return self
+
+
+def load_profile(path: Path) -> Profile:
+    """Read a profile. Raises InputError naming every bad key and every dangling reference."""
+    return parse(Profile, read_yaml(path), str(path))

@@ -1,0 +1,224 @@
+"""Wrong labels on purpose, for the training samples only: what is passed in is what may be changed.
+
+Two kinds are drawn (`corrupt`), two are read: a list that others published (`from_list`) and another
+annotator's labels (`original`). Draws come from NumPy's PCG64 seeded with `seed`, so that equal
+arguments give equal labels on every machine.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from asm.datasets.base import integers, read_pairs
+from asm.errors import InputError
+
+KINDS = ("symmetric", "asymmetric")
+MODES = ("bernoulli", "exact")
+EXCLUDED = -1
+
+# What each expression is most easily taken for. Every class has an entry: the rate is that of all samples.
+FER_PAIRS = {
+    "neutral": "sadness",
+    "happiness": "neutral",
+    "surprise": "fear",
+    "sadness": "neutral",
+    "anger": "disgust",
+    "disgust": "anger",
+    "fear": "surprise",
+    "contempt": "neutral",
+}
+
+
+def corrupt(
+    true: np.ndarray,
+    num_classes: int,
+    *,
+    kind: str,
+    rate: float,
+    seed: int,
+    mode: str = "bernoulli",
+    classes: Sequence[str] | None = None,
+    pairs: Mapping[str, str] | None = None,
+) -> np.ndarray:
+    """The given labels that noise makes of the `true` ones (int [N], 0..num_classes-1): int64 [N].
+
+    symmetric: uniformly another class (the protocol of SCN, RUL and EAC, which the paper follows).
+    asymmetric: the class that `pairs` names for the sample's class, by default `FER_PAIRS`; both are names
+    among `classes`. A class without a pair, or whose partner in `FER_PAIRS` is not among `classes`, keeps its
+    labels.
+
+    mode "bernoulli": each sample that can change does so with probability `rate`; "exact": round(rate * n) of
+    the n samples that can change do (for symmetric, n = N).
+
+    Raises InputError for an unknown kind or mode, a rate outside [0, 1), a pair that is not among `classes`.
+    """
+    if kind not in KINDS:
+        raise InputError(
+            f"noise: unknown kind {kind!r}; drawn kinds are {', '.join(KINDS)}, read ones list and original."
+        )
+    if mode not in MODES:
+        raise InputError(f"noise: unknown mode {mode!r}; expected one of {', '.join(MODES)}.")
+    if not 0 <= rate < 1:
+        raise InputError(f"noise: expected a rate from 0 to below 1, found {rate!r}.")
+    if num_classes < 2:
+        raise InputError(f"noise: expected two or more classes, found {num_classes}.")
+    true = _checked(true, num_classes, low=0)
+
+    rng = np.random.Generator(np.random.PCG64(seed))
+    target = np.arange(num_classes)
+    if kind == "asymmetric":
+        target = _targets(num_classes, classes, pairs)
+    can_change = np.arange(len(true)) if kind == "symmetric" else np.flatnonzero(target[true] != true)
+    if mode == "bernoulli":
+        chosen = can_change[rng.random(len(can_change)) < rate]
+    else:
+        chosen = rng.choice(can_change, size=round(rate * len(can_change)), replace=False)
+    given = true.copy()
+    if kind == "symmetric":
+        given[chosen] = (true[chosen] + rng.integers(1, num_classes, size=len(chosen))) % num_classes
+    else:
+        given[chosen] = target[true[chosen]]
+    return given
+
+
+def from_list(
+    path: Path, ids: Sequence[str], true: np.ndarray, num_classes: int, *, base: int | None = None
+) -> np.ndarray:
+    """The labels that a list file gives the samples `ids`: int64 [N]; `true` are theirs without noise.
+
+    The file has `<file name> <label>` per line, as EAC's `noise01.txt` (`train_00001.jpg`, labels from 1) and
+    SCN's `0.1noise_train.txt` (absolute paths, labels from 0). Samples are found by file name, without folder
+    and suffix. `base` is the number of the first class: by default 0 if that label occurs, 1 if `num_classes`
+    occurs, else whichever agrees with more of the true labels. Lines for other samples (a test set's) are
+    not used.
+
+    Raises InputError for a malformed line, a label outside the classes, a name given twice with different
+    labels, ids that share a file name, and ids that the list does not hold.
+    """
+    rows = read_pairs(path)
+    raw = integers(
+        path, rows.value, rows.line, "a label", 0 if base is None else base, num_classes - (base == 0)
+    )
+    if base is None and (raw == 0).any() and (raw == num_classes).any():
+        line = rows.line[int(np.flatnonzero(raw == num_classes)[0])]
+        raise InputError(
+            f"{path}, row {line}: the label {num_classes} is too large for {num_classes} classes counted "
+            "from 0, and the list also has the label 0. Correct it, or use the data set that it was made for."
+        )
+    given: dict[str, int] = {}
+    for name, label, line in zip(rows.name, raw.tolist(), rows.line, strict=True):
+        if given.setdefault(_stem(name), label) != label:
+            raise InputError(f"{path}, row {line}: {name!r} had another label in an earlier row. Keep one.")
+
+    stems = [_stem(i) for i in ids]
+    shared = [stem for stem, n in Counter(stems).items() if n > 1]
+    if shared:
+        raise InputError(
+            f"{path}: a list can only serve a data set whose file names differ, but {len(shared)} name(s) "
+            f"occur in several folders: {', '.join(shared[:3])}."
+        )
+    missing = [i for i, stem in zip(ids, stems, strict=True) if stem not in given]
+    if missing:
+        extra = sorted(set(given) - set(stems))
+        more = f"; {len(extra)} of its names are no training samples: {', '.join(extra[:3])}" if extra else ""
+        raise InputError(
+            f"{path}: expected a label for each of the {len(stems)} training samples, but {len(missing)} are "
+            f"not in the list: {', '.join(missing[:3])}{more}. Use the list made for this data set."
+        )
+    found = np.array([given[stem] for stem in stems], dtype=np.int64)
+    if base is None:
+        true = np.asarray(true)
+        base = int(
+            not (raw == 0).any()
+            and ((raw == num_classes).any() or (found - 1 == true).sum() >= (found == true).sum())
+        )
+    return found - base
+
+
+def original(true: np.ndarray, original_labels: np.ndarray) -> np.ndarray:
+    """Another annotator's labels in place of the `true` ones: int64 [N]; -1, no known label, leaves the
+    sample out.
+
+    Raises InputError if no label is known, or the two differ in length.
+    """
+    original_labels = np.asarray(original_labels).astype(np.int64)
+    if original_labels.shape != np.shape(true):
+        raise InputError(f"noise: {len(true)} labels, but {len(original_labels)} original ones.")
+    if not (original_labels >= 0).any():
+        raise InputError(
+            "noise: the data set knows no original label of any training sample. For FER+, put Kaggle's "
+            "fer2013.csv and fer2013new.csv into its folder."
+        )
+    return original_labels.copy()
+
+
+def describe(true: np.ndarray, given: np.ndarray, num_classes: int) -> dict:
+    """What was done to the labels, ready for JSON; excluded samples (-1 in `given`) count only as such.
+
+    Keys: `samples` and `excluded` (counts), `wrong` (count: given label not the true one), `realised` (share
+    of the samples with a wrong label), `per_class` (the same, by true class; None for one without samples),
+    `counts` and `transition` ([K][K], a row for each true class and a column for each given one; the latter's
+    rows sum to 1, or are 0 without samples).
+    """
+    true, given = _checked(true, num_classes, low=0), _checked(given, num_classes, low=EXCLUDED)
+    if len(true) != len(given):
+        raise InputError(f"noise: {len(true)} true labels, but {len(given)} given ones.")
+    kept = given != EXCLUDED
+    counts = np.zeros((num_classes, num_classes), dtype=np.int64)
+    np.add.at(counts, (true[kept], given[kept]), 1)
+    samples = counts.sum(axis=1)
+    wrong = samples - counts.diagonal()
+    return {
+        "samples": int(samples.sum()),
+        "excluded": int((~kept).sum()),
+        "wrong": int(wrong.sum()),
+        "realised": float(wrong.sum() / max(samples.sum(), 1)),
+        "per_class": [w / n if n else None for w, n in zip(wrong.tolist(), samples.tolist(), strict=True)],
+        "counts": counts.tolist(),
+        "transition": (counts / np.maximum(samples, 1)[:, None]).tolist(),
+    }
+
+
+def _checked(labels: np.ndarray, num_classes: int, low: int) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"noise: expected whole numbers [N], found {labels.dtype} {list(labels.shape)}.")
+    if len(labels) and not (low <= labels.min() and labels.max() < num_classes):
+        raise InputError(
+            f"noise: expected labels {low} to {num_classes - 1}, found {labels.min()} to {labels.max()}."
+        )
+    return labels.astype(np.int64)
+
+
+def _targets(num_classes: int, classes: Sequence[str] | None, pairs: Mapping[str, str] | None) -> np.ndarray:
+    """The class that each class becomes, [K]; itself where it has no pair."""
+    if classes is None or len(classes) != num_classes:
+        found = "none" if classes is None else ", ".join(classes)
+        raise InputError(
+            f"noise: asymmetric noise needs the names of the {num_classes} classes, found {found}."
+        )
+    number = {name: k for k, name in enumerate(classes)}
+    if pairs is None:
+        pairs = {a: b for a, b in FER_PAIRS.items() if a in number and b in number}
+        if not pairs:
+            raise InputError(
+                f"noise: no default pair is among the classes {', '.join(classes)}; give `pairs`, such as "
+                f"{{{classes[0]}: {classes[1]}}}."
+            )
+    unknown = [name for pair in pairs.items() for name in pair if name not in number]
+    if unknown:
+        raise InputError(f"noise: pairs: {unknown[0]!r} is not among the classes {', '.join(classes)}.")
+    target = np.arange(num_classes)
+    for name, other in pairs.items():
+        if name == other:
+            raise InputError(
+                f"noise: pairs: {name!r} is paired with itself; leave it out to keep its labels."
+            )
+        target[number[name]] = number[other]
+    return target
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name.replace("\\", "/")).stem.removesuffix("_aligned")

@@ -1,0 +1,38 @@
+"""Where a stage computes: the GPU if there is one, else one thread of a CPU."""
+
+import contextlib
+import ctypes
+import os
+
+import torch
+
+from asm.errors import InputError
+
+
+def pick_device() -> torch.device:
+    """The GPU if there is one; under torchrun this process's. On a CPU one thread: two cells side by side
+    beat one cell on two threads, and the result does not depend on the number of cores. OMP_NUM_THREADS
+    overrides it.
+
+    Raises:
+        InputError: more processes than GPUs.
+    """
+    if torch.cuda.is_available():
+        number = int(os.environ.get("LOCAL_RANK", "0"))
+        if number >= torch.cuda.device_count():
+            raise InputError(f"ASM_PROCESSES: there are only {torch.cuda.device_count()} GPUs here")
+        torch.cuda.set_device(number)
+        return torch.device("cuda", number)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    _keep_freed_memory()
+    return torch.device("cpu")
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what is freed for the next tensor. It would give it back to the system and get it again
+    page by page, emptied each time: 5 % of a cell's time. Other C libraries go without."""
+    trim_threshold, mmap_max = -1, -4  # names of malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)

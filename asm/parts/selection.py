@@ -1,0 +1,33 @@
+"""Selecting and relabelling samples, as several methods do: small losses first, and SCN's rule."""
+
+import torch
+from torch import Tensor
+
+
+def relabel(probs: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """SCN's rule: the predicted class where its probability exceeds the label's by more than `margin`.
+
+    Args:
+        probs: [B, K], rows sum to one.
+        labels: [B].
+
+    Returns:
+        Labels [B].
+    """
+    top, predicted = probs.max(dim=1)
+    given = probs.gather(1, labels[:, None]).squeeze(1)
+    return torch.where(top - given > margin, predicted, labels)
+
+
+def drop_rate(epoch: int, forget_rate: float, ramp_epochs: int) -> float:
+    """Co-teaching's R(e): the share of a batch left out, rising linearly to `forget_rate` over the first
+    `ramp_epochs`. `epoch` is counted from 1, the first drops nothing."""
+    if ramp_epochs <= 0:
+        return forget_rate
+    return forget_rate * min((epoch - 1) / ramp_epochs, 1.0)
+
+
+def small_loss(per_sample: Tensor, drop: float) -> Tensor:
+    """Indices [n] of the floor((1 - drop) B) samples with the smallest loss, at least one, smallest first."""
+    keep = max(int((1 - drop) * len(per_sample) + 1e-6), 1)  # 0.2 * 10 is 2, whatever the rounding of 1 - 0.8
+    return per_sample.detach().argsort(stable=True)[:keep]

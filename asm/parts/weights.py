@@ -1,0 +1,62 @@
+"""Weights that a backbone starts from, read from a file of the user's."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from asm.errors import InputError
+from asm.parts.backbones import backbone_class
+
+WHERE_TO_GET = {
+    "msceleb": "resnet18_msceleb.pth, published with the FER repositories of DACL, RUL, EAC and DAN",
+    "imagenet": "torchvision's resnet18 weights IMAGENET1K_V1 (resnet18-f37072fd.pth): on a machine with "
+    "internet, `python -c \"from torchvision.models import resnet18; resnet18(weights='IMAGENET1K_V1')\"` "
+    "saves the file under ~/.cache/torch/hub/checkpoints",
+}
+
+
+def read_weights(path: Path, backbone: str, width: int, kind: str = "") -> dict[str, Tensor]:
+    """Backbone tensors from a .pth/.pt/.tar file (a state dict, or one under `state_dict`) or .safetensors.
+
+    A `module.` prefix is dropped; published names become ours; heads and whatever else is no backbone
+    tensor are left out. Files are read with `weights_only=True`: one that would run code is refused.
+
+    Raises:
+        InputError: the file is missing or unreadable, or any backbone tensor is missing or of another shape.
+            Loading part of a backbone would train from a half-random network without a word.
+    """
+    if not path.is_file():
+        hint = WHERE_TO_GET.get(kind, "")
+        raise InputError(f"{path}: no such weights file" + (f"; get {hint}" if hint else ""))
+    try:
+        if path.suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as weights: {error}") from error
+    except Exception as error:  # pickle.UnpicklingError has many faces, all of them "refused or broken"
+        raise InputError(f"{path}: not a plain file of tensors, refused: {error}") from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict):
+        raise InputError(f"{path}: expected a mapping of names to tensors, found {type(content).__name__}")
+    network = backbone_class(backbone)(1, width)
+    state = {network.our_name(str(name).removeprefix("module.")): value for name, value in state.items()}
+    expected = network.backbone_state()
+    missing = [k for k in expected if k not in state and not k.endswith("num_batches_tracked")]
+    wrong = [
+        f"{k} {tuple(state[k].shape)} instead of {tuple(v.shape)}"
+        for k, v in expected.items()
+        if k in state and tuple(state[k].shape) != tuple(v.shape)
+    ]
+    if missing or wrong:
+        matched = len([k for k in expected if k in state]) - len(wrong)
+        raise InputError(
+            f"{path}: {matched} of {len(expected)} backbone tensors match {backbone} of width {width}; "
+            f"missing: {missing[:3] or 'none'}; other shape: {wrong[:3] or 'none'}; "
+            f"the file holds e.g. {list(state)[:3]}. Give weights of this architecture and width."
+        )
+    return {k: state[k].contiguous() for k in expected if k in state}

@@ -1,0 +1,1 @@
+"""Scores of finished runs; no network is run here."""

@@ -1,0 +1,265 @@
+"""Scores of one finished run, from its stored predictions and, for the mining, from the true labels."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import spearmanr
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
+
+from asm import mining
+from asm.errors import InputError
+from asm.faces import store
+from asm.scores import run as finished
+from asm.scores.label_quality import assess, entropy, vote_entropy
+from asm.scores.schema import (
+    Accuracy,
+    Ambiguity,
+    ClassScore,
+    Cost,
+    Curves,
+    FaceCounts,
+    GivenLabels,
+    Mining,
+    NetworkAccuracy,
+    OnTest,
+    Scores,
+)
+
+
+def score_run(run: Path, faces: Path, noise: Path) -> Scores:
+    """All scores of a finished run.
+
+    Args:
+        run: the folder that training wrote.
+        faces: the store of aligned faces that it was trained on.
+        noise: noise.json, what was done to the labels that it was given.
+
+    Raises:
+        InputError: a file is missing, or the run does not belong to this data set.
+    """
+    manifest = store.read_manifest(faces / "manifest.csv")
+    counts = _read_json(
+        faces / "summary.json", tuple(FaceCounts.model_fields), "build the aligned faces again"
+    )
+    keys = ("kind", "rate", "excluded", "wrong", "realised")
+    return evaluate(run, manifest, FaceCounts(**counts), _read_json(noise, keys, "corrupt the labels again"))
+
+
+def evaluate(run: Path, manifest: pd.DataFrame, faces: FaceCounts, noise: dict[str, Any]) -> Scores:
+    """`score_run` of what its files hold.
+
+    Args:
+        run: the folder that training wrote.
+        manifest: the data set's rows (`id`, optional `ambiguous`, `votes_*`).
+        faces: what became of the data set's images.
+        noise: the fields of `GivenLabels` but `train_images`.
+    """
+    info, history = finished.read_info(run), finished.read_history(run)
+    train = finished.read_arrays(run / finished.TRAIN)
+    rows = finished.rows_of(manifest, train["ids"], run / finished.TRAIN)
+    config = info["config"]
+    return Scores(
+        **{key: config[key] for key in ("cell", "dataset", "method", "seed", "schedule")},
+        classes=info["classes"],
+        noise=GivenLabels(**noise, train_images=info["train_images"]),
+        versions=info["versions"],
+        faces=faces,
+        cost=Cost(parameters=info["parameters"], forward_passes=float(history["forward_passes"].iloc[-1])),
+        test=_on_test(run, manifest, history, info["classes"]),
+        curves=_curves(history, info["classes"]),
+        mining=mining_scores(train, rows, config.get("thresholds", {}).get("confidence", "label")),
+        label_quality=assess(config, history, train, rows),
+    )
+
+
+def expected_calibration_error(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+    """Mean |accuracy - confidence| over equal-width bins of confidence, weighted by size (Guo et al., 2017).
+
+    Args:
+        probs: [N, K], rows sum to one.
+        labels: [N].
+    """
+    confidence, correct = probs.max(1), probs.argmax(1) == labels
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    count = np.bincount(index, minlength=bins)
+    gap = np.bincount(index, correct, bins) - np.bincount(index, confidence, bins)
+    return float(np.abs(gap).sum() / count.sum())
+
+
+def subset_quality(codes: np.ndarray, known: np.ndarray, subset: str) -> dict[str, Any]:
+    """One epoch's partition against what is known of the samples.
+
+    Args:
+        codes: int8 [N], of asm.mining.
+        known: bool [N], e.g. "the given label is wrong" for the subset "noisy".
+        subset: the name of the subset that should hold the known ones.
+
+    Returns:
+        precision, recall and F1 of `subset` as a detector of the `known` ones (all None where there are none,
+        the precision also for an empty subset), and `share`: the share of known ones in each subset (None for
+        an empty one).
+    """
+    called = codes == mining.SUBSETS.index(subset)
+    hits, any_known = int((called & known).sum()), bool(known.any())
+    return {
+        "precision": float(hits / called.sum()) if any_known and called.any() else None,
+        "recall": float(hits / known.sum()) if any_known else None,
+        "f1": float(2 * hits / (called.sum() + known.sum())) if any_known else None,
+        "share": {
+            name: float(known[codes == code].mean()) if (codes == code).any() else None
+            for code, name in enumerate(mining.SUBSETS)
+        },
+    }
+
+
+def mining_scores(
+    train: dict[str, np.ndarray], rows: pd.DataFrame, confidence: str = "label"
+) -> Mining | None:
+    """Mining against the true labels, epoch by epoch; None for a method that does not mine.
+
+    The rankings (AUROC, rank correlation) are by the networks' mean probabilities after the last epoch.
+
+    Args:
+        train: the arrays of train_predictions.npz.
+        rows: the manifest's rows of these samples (optional `ambiguous`, `votes_*`).
+        confidence: the run's reading of Eq. 3 ("label" or "max"), by which a low confidence should tell wrong
+            labels.
+    """
+    if len(train["epochs"]) == 0:
+        return None
+    given, probs, subsets = train["given"], train["probabilities"], train["subsets"]
+    wrong = given != train["true"]
+    confident = mining.confidence(torch.from_numpy(probs), torch.from_numpy(given), confidence).numpy()
+    quality = [subset_quality(codes, wrong, "noisy") for codes in subsets]
+    return Mining(
+        epoch=train["epochs"].tolist(),
+        **{f"noisy_{name}": [epoch[name] for epoch in quality] for name in ("precision", "recall", "f1")},
+        wrong_share={subset: [epoch["share"][subset] for epoch in quality] for subset in mining.SUBSETS},
+        auroc_wrong=_auroc(wrong, -confident),
+        ambiguity=_ambiguity(subsets[-1], probs, rows),
+        vote_entropy_spearman=_vote_correlation(probs, rows),
+    )
+
+
+def _ambiguity(codes: np.ndarray, probs: np.ndarray, rows: pd.DataFrame) -> Ambiguity | None:
+    """The last epoch's subsets against known blends. The entropy does not see the given label."""
+    if "ambiguous" not in rows:
+        return None
+    known = rows["ambiguous"].to_numpy(dtype=bool)
+    found = subset_quality(codes, known, "ambiguous")
+    auroc = _auroc(known, entropy(probs))
+    return Ambiguity(precision=found["precision"], recall=found["recall"], auroc=auroc)
+
+
+def _vote_correlation(probs: np.ndarray, rows: pd.DataFrame) -> float | None:
+    """Spearman's rank correlation of the prediction's entropy with the entropy of the annotators' votes.
+
+    All ten votes of FER+ count, also "unknown" and "no face": an annotator who could name no expression
+    disagrees with one who could, and without those votes 6 x happy + 4 x unknown would pass for unanimous.
+    None where either entropy is the same for all samples.
+    """
+    columns = [c for c in rows if c.startswith("votes_")]
+    if not columns:
+        return None
+    # rounded: the same counts in other columns are a tie, whatever order the floats were added in
+    ours, theirs = entropy(probs), vote_entropy(rows[columns].to_numpy(float)).round(9)
+    if np.ptp(ours) == 0 or np.ptp(theirs) == 0:
+        return None
+    return float(spearmanr(ours, theirs).statistic)
+
+
+def _on_test(run: Path, manifest: pd.DataFrame, history: pd.DataFrame, classes: list[str]) -> OnTest:
+    stored = finished.read_arrays(run / finished.TEST)
+    rows = finished.rows_of(manifest, stored["ids"], run / finished.TEST)
+    true, per_epoch = stored["true"], stored["probabilities"]  # [E, networks, N, K]
+    final = per_epoch[-1].mean(0)
+    predicted = final.argmax(1)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        true, predicted, labels=range(len(classes)), zero_division=np.nan
+    )
+    accuracy = history["test_accuracy"]
+    valid, unambiguous = None, None
+    if "valid_accuracy" in history:
+        valid = float(history["valid_accuracy"].tail(len(per_epoch)).mean())
+    if "ambiguous" in rows:
+        plain = ~rows["ambiguous"].to_numpy(dtype=bool)
+        hits = per_epoch.mean(1).argmax(2)[:, plain] == true[plain]
+        unambiguous = float(hits.mean()) if plain.any() else None
+    return OnTest(
+        images=len(true),
+        averaged_epochs=len(per_epoch),
+        accuracy=Accuracy(
+            last5=float((per_epoch.mean(1).argmax(2) == true).mean()),
+            last=float((predicted == true).mean()),
+            best=float(accuracy.max()),
+            best_epoch=int(history["epoch"][accuracy.idxmax()]),
+        ),
+        networks=[
+            NetworkAccuracy(last5=float((per_epoch[:, i].argmax(2) == true).mean()))
+            for i in range(per_epoch.shape[1])
+        ],
+        balanced_accuracy=float(recall[support > 0].mean()),
+        macro_f1=float(f1[support > 0].mean()),
+        ece=expected_calibration_error(final, true),
+        per_class=[
+            ClassScore(
+                name=name,
+                recall=_number(recall[k]),
+                precision=_number(precision[k]),
+                f1=_number(f1[k]),
+                support=int(support[k]),
+            )
+            for k, name in enumerate(classes)
+        ],
+        confusion=confusion_matrix(true, predicted, labels=range(len(classes))).tolist(),
+        valid_accuracy=valid,
+        unambiguous_accuracy=unambiguous,
+    )
+
+
+def _curves(history: pd.DataFrame, classes: list[str]) -> Curves:
+    """Of the history what the figures draw; None where an epoch has no value (warm-up)."""
+
+    def column(name: str) -> list[float | None]:
+        return [None if pd.isna(v) else float(v) for v in history[name]]
+
+    shares = {f"subset_{name}": None for name in mining.SUBSETS}
+    thresholds = None
+    if "subset_clean" in history:
+        shares = {name: column(name) for name in shares}
+    if "threshold_clean_0" in history:
+        thresholds = {name: column(f"threshold_clean_{k}") for k, name in enumerate(classes)}
+    return Curves(
+        epoch=history["epoch"].tolist(),
+        accuracy=column("test_accuracy"),
+        **shares,
+        threshold_clean=thresholds,
+    )
+
+
+def _auroc(positive: np.ndarray, score: np.ndarray) -> float | None:
+    """None where one of the two groups is empty."""
+    if positive.all() or not positive.any():
+        return None
+    return float(roc_auc_score(positive, score))
+
+
+def _number(value: float) -> float | None:
+    """None for NaN, scikit-learn's mark of an undefined score, which JSON does not know."""
+    return None if np.isnan(value) else float(value)
+
+
+def _read_json(path: Path, keys: tuple[str, ...], remedy: str) -> dict[str, Any]:
+    """The values of these keys."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); {remedy}") from error
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise InputError(f"{path}: the keys {missing} are missing; {remedy}")
+    return {key: content[key] for key in keys}

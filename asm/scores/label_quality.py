@@ -1,0 +1,271 @@
+"""What tells ambiguous faces and wrong labels: ASM's mining and obvious rivals, on the same probabilities.
+
+All scores are computed from a finished run's mean probabilities on its training images, with the labels that
+it was given; where annotators' votes, blends or wrong labels are known, each is judged by them. A higher
+score always means more ambiguous, or more likely wrong.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from cleanlab.filter import find_label_issues
+from cleanlab.rank import get_label_quality_scores
+
+from asm import mining
+from asm.scores import schema
+
+METHODS = ("baseline", "asm")  # the baseline: what the rule makes of a network trained without it
+# T_c of a class without a correct prediction (§3.2), for methods that have no thresholds
+INITIAL_THRESHOLD = 0.8
+RESAMPLES = 1000
+VOTES_APART = 2  # the two expressions with most votes, at most so many votes apart: ambiguous
+
+
+def entropy(probs: np.ndarray) -> np.ndarray:
+    """Shannon entropy in nats of each row of shares [N, K] -> [N]."""
+    return -(probs * np.log(np.clip(probs, 1e-12, 1))).sum(1)
+
+
+def vote_entropy(votes: np.ndarray) -> np.ndarray:
+    """Shannon entropy in nats of each row of vote counts [N, V] -> [N]; 0 for a row without votes."""
+    share = votes / np.maximum(votes.sum(1, keepdims=True), 1)
+    return entropy(share)
+
+
+class MiningRule:
+    """ASM's rule on one set of probabilities: `confidence`, `clean` and `noisy` (T_c and T_n of each sample's
+    class) and `subsets`, all [N].
+
+    Args:
+        probs: mean probabilities [N, K].
+        labels: given labels [N].
+        kind: reading of Eq. 3, "label" or "max".
+        previous: T_c [K] for classes without a correct prediction.
+        fixed: (T_c, T_n), both [K], where they are not adaptive.
+    """
+
+    def __init__(
+        self,
+        probs: np.ndarray,
+        labels: np.ndarray,
+        kind: str,
+        previous: np.ndarray,
+        fixed: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        p, y = torch.from_numpy(probs), torch.from_numpy(labels)
+        if fixed is None:
+            clean = mining.clean_thresholds(p, y, torch.from_numpy(previous).to(p.dtype))
+            noisy = mining.noisy_thresholds(clean)
+        else:
+            clean, noisy = (torch.from_numpy(t).to(p.dtype) for t in fixed)
+        confidence = mining.confidence(p, y, kind)
+        self.subsets = mining.partition(confidence, y, clean, noisy).numpy()
+        self.confidence, self.clean, self.noisy = confidence.numpy(), clean[y].numpy(), noisy[y].numpy()
+
+
+def rivals(probs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores [N] without thresholds, from mean probabilities [N, K] and given labels [N]. cleanlab's third
+    score, the self-confidence, ranks as the loss does and is left out."""
+    ordered = np.sort(probs, axis=1)
+    of_given = mining.confidence(torch.from_numpy(probs), torch.from_numpy(labels), "label").numpy()
+
+    def quality(method: str) -> np.ndarray:
+        return get_label_quality_scores(labels, probs, method=method)
+
+    return {
+        "entropy": entropy(probs),
+        "margin": ordered[:, -2] - ordered[:, -1],
+        "loss": -np.log(np.maximum(of_given, np.finfo(probs.dtype).tiny)),
+        "normalized_margin": 1 - quality("normalized_margin"),
+        "confidence_weighted_entropy": 1 - quality("confidence_weighted_entropy"),
+    }
+
+
+def ambiguity_scores(rule: MiningRule) -> dict[str, np.ndarray]:
+    """ASM's: its ambiguous subset (0 or 1), and the depth inside the band between T_n and T_c (Eq. 6;
+    negative outside)."""
+    middle, half = (rule.clean + rule.noisy) / 2, (rule.clean - rule.noisy) / 2
+    return {
+        "asm_subset": (rule.subsets == mining.AMBIGUOUS).astype(float),
+        "asm_depth": half - np.abs(rule.confidence - middle),
+    }
+
+
+def wrong_label_scores(rule: MiningRule) -> dict[str, np.ndarray]:
+    """ASM's: its noisy subset (0 or 1), and how far the confidence lies below T_n (Eq. 5; negative above)."""
+    return {
+        "asm_subset": (rule.subsets == mining.NOISY).astype(float),
+        "asm_depth": rule.noisy - rule.confidence,
+    }
+
+
+class Ranking:
+    """Samples grouped by equal score, so that weighted rank statistics take linear time. `score`: [N]."""
+
+    def __init__(self, score: np.ndarray) -> None:
+        values, self.group = np.unique(score, return_inverse=True)
+        self.groups = len(values)
+
+    def auroc(self, positive: np.ndarray, weights: np.ndarray) -> float:
+        """Of `positive` (bool [N]) by this score; a sample counts `weights` [N] times, a tie as a half."""
+        yes = np.bincount(self.group, weights * positive, self.groups)
+        no = np.bincount(self.group, weights * ~positive, self.groups)
+        below = np.cumsum(no) - no
+        return float((yes * (below + no / 2)).sum() / (yes.sum() * no.sum()))
+
+    def ranks(self, weights: np.ndarray) -> np.ndarray:
+        """Mid-ranks [N] where sample i occurs weights[i] times, centred."""
+        mass = np.bincount(self.group, weights, self.groups)
+        return (np.cumsum(mass) - (mass + mass.sum()) / 2)[self.group]
+
+
+def spearman(first: Ranking, second: Ranking, weights: np.ndarray) -> float:
+    """Rank correlation of two scores of the same samples, each counted `weights` [N] times."""
+    a, b = first.ranks(weights), second.ranks(weights)
+    # sums, as BLAS's threads would get in the way of what else trains on this machine
+    return float((weights * a * b).sum() / np.sqrt((weights * a * a).sum() * (weights * b * b).sum()))
+
+
+def assess(
+    config: dict[str, Any], history: pd.DataFrame, stored: dict[str, np.ndarray], rows: pd.DataFrame
+) -> schema.LabelQuality | None:
+    """ASM's rule and its rivals on one run's probabilities after the last epoch; None for other METHODS and
+    where nothing is known of the training images. Measures have a 95 % bootstrap interval over the samples.
+
+    Args:
+        config, history: of the run.
+        stored: its training samples' `given` and `true` labels [N] and mean `probabilities` [N, K].
+        rows: the manifest's rows of these samples (optional `ambiguous`, `votes_*`).
+    """
+    if config["method"] not in METHODS:
+        return None
+    probs, given = stored["probabilities"], stored["given"]
+    rule = rule_of(config, history, probs, given)
+    others = rivals(probs, given)
+    ambiguous = _ambiguous(rows, rule, ambiguity_scores(rule) | others)
+    wrong = _wrong(given != stored["true"], rule, wrong_label_scores(rule) | others, probs, given)
+    return schema.LabelQuality(ambiguous=ambiguous, wrong=wrong) if ambiguous or wrong else None
+
+
+def rule_of(
+    config: dict[str, Any], history: pd.DataFrame, probs: np.ndarray, labels: np.ndarray
+) -> MiningRule:
+    """ASM's rule on a run's probabilities after its last epoch, as the run is configured; by the defaults
+    for a method without thresholds."""
+    classes, options = probs.shape[1], config.get("thresholds")
+    if options is None:
+        return MiningRule(probs, labels, "label", np.full(classes, INITIAL_THRESHOLD))
+    last = history.iloc[-1]
+    clean, noisy = (
+        np.array([last.get(f"threshold_{name}_{k}", options[f"init_{name}"]) for k in range(classes)])
+        for name in ("clean", "noisy")
+    )
+    fixed = None if options["adaptive"] else (clean, noisy)
+    return MiningRule(probs, labels, options["confidence"], clean, fixed)
+
+
+def _ambiguous(
+    rows: pd.DataFrame, rule: MiningRule, scores: dict[str, np.ndarray]
+) -> schema.AmbiguousFaces | None:
+    columns = [c for c in rows if c.startswith("votes_")]
+    votes, spread = None, None
+    if columns:
+        votes = rows[columns].to_numpy(float)
+        # rounded: the same counts in other columns are a tie, whatever order the floats were added in
+        spread = vote_entropy(votes).round(9)
+        most = np.sort(votes, axis=1)
+        known = most[:, -1] - most[:, -2] <= VOTES_APART
+    elif "ambiguous" in rows:
+        known = rows["ambiguous"].to_numpy(dtype=bool)
+    else:
+        return None
+    if known.all() or not known.any():
+        return None
+    return schema.AmbiguousFaces(
+        truth="blends" if votes is None else "votes",
+        share=float(known.mean()),
+        scores=_judged(scores, known, spread),
+        subset=_hits(rule.subsets == mining.AMBIGUOUS, known),
+        by_subset={
+            name: _held(rule.subsets == code, known, spread) for code, name in enumerate(mining.SUBSETS)
+        },
+    )
+
+
+def _held(inside: np.ndarray, known: np.ndarray, spread: np.ndarray | None) -> schema.Held:
+    """One subset: its size, its share of ambiguous samples, how often each entropy of the votes occurs."""
+    values, counts = np.empty(0), np.empty(0, int)
+    if spread is not None:
+        values, counts = np.unique(spread[inside], return_counts=True)
+    return schema.Held(
+        samples=int(inside.sum()),
+        ambiguous=float(known[inside].mean()) if inside.any() else None,
+        vote_entropy=values.tolist(),
+        counts=counts.tolist(),
+    )
+
+
+def _wrong(
+    wrong: np.ndarray, rule: MiningRule, scores: dict[str, np.ndarray], probs: np.ndarray, given: np.ndarray
+) -> schema.WrongLabels | None:
+    if wrong.all() or not wrong.any():
+        return None
+    noisy = rule.subsets == mining.NOISY
+    judged = _judged(scores, wrong, None)
+    for name, score in scores.items():
+        if name != "asm_subset":  # as many samples as ASM calls noisy, those that score highest
+            top = np.zeros(len(score), dtype=bool)
+            top[np.argsort(-score, kind="stable")[: noisy.sum()]] = True
+            judged[name].at_asm_size = _hits(top, wrong)
+    return schema.WrongLabels(
+        samples=len(wrong),
+        share=float(wrong.mean()),
+        scores=judged,
+        subset=_hits(noisy, wrong),
+        cleanlab=_hits(find_label_issues(given, probs, n_jobs=1), wrong),
+    )
+
+
+def _hits(called: np.ndarray, known: np.ndarray) -> schema.Hits:
+    """Size, precision (None if empty) and recall of a set of samples, bool [N], against the known ones."""
+    found = int((called & known).sum())
+    return schema.Hits(
+        samples=int(called.sum()),
+        precision=found / int(called.sum()) if called.any() else None,
+        recall=found / int(known.sum()),
+    )
+
+
+def _judged(
+    scores: dict[str, np.ndarray], known: np.ndarray, spread: np.ndarray | None
+) -> dict[str, schema.Score]:
+    """AUROC of `known` (and rank correlation with `spread`) by each score, with intervals of the same
+    resamples."""
+    rankings = {name: Ranking(score) for name, score in scores.items()}
+    target = None if spread is None else Ranking(spread)
+
+    def measure(weights: np.ndarray) -> list[float]:
+        values = [ranking.auroc(known, weights) for ranking in rankings.values()]
+        if target is not None:
+            values += [spearman(ranking, target, weights) for ranking in rankings.values()]
+        return values
+
+    rng, n = np.random.default_rng(0), len(known)
+    value = measure(np.ones(n))
+    with np.errstate(invalid="ignore"):  # a resample of a few samples may hold one kind only
+        drawn = [measure(np.bincount(rng.integers(n, size=n), minlength=n)) for _ in range(RESAMPLES)]
+    low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
+    triples = [[_finite(v) for v in triple] for triple in zip(value, low, high, strict=True)]
+    auroc = triples[: len(rankings)]
+    ranks = triples[len(rankings) :] or [None] * len(rankings)
+    return {
+        name: schema.Score(auroc=area, spearman=rank, at_asm_size=None)
+        for name, area, rank in zip(rankings, auroc, ranks, strict=True)
+    }
+
+
+def _finite(value: float) -> float | None:
+    """None for the rank correlation of a score that is the same for all samples."""
+    return float(value) if np.isfinite(value) else None

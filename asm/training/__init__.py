@@ -1,0 +1,1 @@
+"""A cell from data to results."""

@@ -1,0 +1,166 @@
+"""One cell from data to results: epochs (epoch.py), checkpoint, resume; in one process or several.
+
+A resumed run writes the same bytes as an uninterrupted one.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from asm import methods
+from asm.config.cell import CellConfig
+from asm.methods.base import Method
+from asm.parts import backbones, distributed
+from asm.parts.batches import Data
+from asm.training import checkpoint, results
+from asm.training.epoch import evaluate, run_epoch
+from asm.training.optimization import build_optimizer, set_rates
+
+AVERAGED_EPOCHS = 5  # Table 1: mean accuracy of the last 5 epochs
+HASHED_AT_ONCE = 1024  # faces
+
+
+def train(
+    config: CellConfig,
+    data: Data,
+    initial: dict[str, Tensor] | None,
+    out: Path,
+    checkpoints: Path,
+    timing: Path,
+    device: torch.device,
+) -> None:
+    """Train one cell and write its results to `out`.
+
+    Args:
+        initial: backbone tensors to start from, or None for random ones.
+        checkpoints: folder of the cell's checkpoint; locked while running, emptied at the end.
+        timing: csv of seconds and samples/s per epoch, kept apart because it differs from run to run.
+
+    Raises:
+        NonFiniteLoss: see there.
+        InputError: another process trains this cell, or the checkpoint cannot be written.
+    """
+    with _only_one(checkpoints):
+        fingerprint = _fingerprint(config, data, initial)
+        data = data.to(device)
+        method = make_method(config, data, initial).to(device)
+        method.to(memory_format=torch.channels_last)
+        with distributed.group(device):
+            record = _epochs(config, data, method, checkpoints / "last.pt", fingerprint)
+            writes = distributed.rank() == 0
+        if writes:
+            results.write(
+                config, data, method, record.history, record.subsets, record.predictions, out, device
+            )
+            timing.parent.mkdir(parents=True, exist_ok=True)
+            pd.DataFrame(record.timings).to_csv(timing, index=False, float_format="%.4g")
+            shutil.rmtree(checkpoints)
+
+
+@dataclass
+class _Record:
+    """What the epochs leave, beside the weights; part of the checkpoint."""
+
+    history: list[dict[str, float]]
+    timings: list[dict[str, float]]
+    subsets: dict[int, Tensor]  # epoch -> int8 [N]
+    predictions: dict[int, Tensor]  # epoch -> test probabilities [networks, N, K]
+
+
+def _epochs(config: CellConfig, data: Data, method: Method, path: Path, fingerprint: str) -> _Record:
+    """Train `method` from the checkpoint at `path`, or from the start, to the last epoch."""
+    device, writes = data.train.labels.device, distributed.rank() == 0
+    optimizer = build_optimizer(method, config.optimizer)
+    passes = backbones.count_passes(method)
+    record = _Record([], [], {}, {})
+    if state := checkpoint.load(path, fingerprint):
+        method.load_state_dict(state["method"])
+        optimizer.load_state_dict(state["optimizer"])
+        record = _Record(**{field.name: state[field.name] for field in dataclasses.fields(_Record)})
+        if writes:
+            print(f"{config.cell}: going on after epoch {len(record.history)}")
+    model, samples = distributed.wrap(method), len(data.train.ids)
+
+    for epoch in range(len(record.history) + 1, config.training.epochs + 1):
+        started, busy = time.perf_counter(), time.process_time()
+        lr = set_rates(optimizer, config.optimizer, epoch, config.training.epochs)
+        passes.images = 0
+        logs = method.start_epoch(epoch)
+        logs |= run_epoch(model, optimizer, data.train, epoch)
+        seconds, busy = time.perf_counter() - started, time.process_time() - busy
+        work = torch.tensor([passes.images, busy], dtype=torch.float64, device=device)
+        images, busy = distributed.sum_over_processes(work).tolist()
+        logs["forward_passes"] = images / samples  # per training sample
+        scores, record.predictions[epoch] = evaluate(method, data)
+        for old in [e for e in record.predictions if e <= epoch - AVERAGED_EPOCHS]:
+            del record.predictions[old]
+        if method.subset is not None:
+            record.subsets[epoch] = method.subset.cpu()
+        record.history.append({"epoch": epoch, "lr": lr, **scores, **logs})
+        record.timings.append(
+            {
+                "epoch": epoch,
+                "seconds": seconds,
+                # what else runs on a CPU lengthens the clock's time, but not the processor's
+                "busy_seconds": busy if device.type == "cpu" else seconds,
+                "samples_per_second": samples / seconds,
+            }
+        )
+        if not writes:
+            continue
+        state = {"method": method.state_dict(), "optimizer": optimizer.state_dict(), **vars(record)}
+        checkpoint.save({"fingerprint": fingerprint, **state}, path)
+        print(
+            f"{config.cell}: epoch {epoch}/{config.training.epochs}  loss {logs['loss_total']:.4f}  "
+            f"test {scores['test_accuracy']:.2%}  {samples / seconds:.0f} samples/s",
+            flush=True,
+        )
+    return record
+
+
+def _only_one(checkpoints: Path) -> contextlib.AbstractContextManager[None]:
+    """The lock on a cell, held by the first of its processes."""
+    if os.environ.get("RANK", "0") == "0":
+        return checkpoint.exclusive(checkpoints)
+    return contextlib.nullcontext()
+
+
+def make_method(config: CellConfig, data: Data, initial: dict[str, Tensor] | None) -> Method:
+    """The cell's method with its networks: one backbone, heads drawn from different seeds."""
+    kind = methods.method_class(config.method)
+    num_classes = len(data.classes)
+    networks = [
+        backbones.build(
+            config.training.backbone,
+            num_classes,
+            config.training.width,
+            initial,
+            head_seed=config.seed * 1000 + i,
+        )
+        for i in range(kind.num_networks)
+    ]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed * 1000 + 500)  # of whatever else a method has to learn
+        return kind(config, networks, num_classes, data.train)
+
+
+def _fingerprint(config: CellConfig, data: Data, initial: dict[str, Tensor] | None) -> str:
+    """Of all that decides the outcome: configuration, code, torch, every label and pixel, initial weights."""
+    digest = hashlib.sha256(f"{torch.__version__}\0{config.model_dump_json()}".encode())
+    for split in (data.train, data.valid, data.test):
+        digest.update("\n".join(split.ids).encode())
+        digest.update(split.labels.numpy().tobytes() + split.origin.numpy().tobytes())
+        for start in range(0, len(split.ids), HASHED_AT_ONCE):
+            digest.update(split.faces[start : start + HASHED_AT_ONCE].contiguous().numpy())
+    for name, value in (initial or {}).items():
+        digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,30 @@
+"""Imported first by every stage: it runs the code of its own checkout, and reads its configuration.
+
+An experiment of `dvc exp run --queue`, a second clone and a git worktree have code of their own, and may
+share an environment into which another checkout's was installed.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+# bytecode beside the sources would count as a change of what a profile depends on
+sys.dont_write_bytecode = True
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+
+import asm  # noqa: E402
+from asm.config.code import check_code  # noqa: E402
+from asm.config.schema import read_yaml  # noqa: E402
+
+if Path(asm.__file__).resolve().parents[1] != ROOT:
+    sys.exit(f"error: {asm.__file__}: not this checkout's, {ROOT}; run the script in a process of its own")
+
+
+def configuration(path: Path, stage: str) -> dict[str, Any]:
+    """The stage instance's configuration. Raises InputError if it was written for other code than this."""
+    content = read_yaml(path)
+    check_code(path, stage, content)
+    return content

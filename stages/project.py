@@ -1,0 +1,71 @@
+"""The folder of a profile's DVC project: `cd "$(python stages/project.py NAME)" && dvc repro`.
+
+The default profile's is the root. Any other's is profiles/<name>/: profile.yaml is the user's; what is
+lacking beside it (dvc.yaml with the stages of the root's, DVC's own files) is added.
+"""
+
+import checkout
+
+import argparse
+import re
+from pathlib import Path
+
+from asm.errors import InputError, reported
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+# the paths of dvc.yaml, as seen from profiles/<name>/
+VARS = """\
+vars:
+  - home: ../..
+    params: ../../params.yaml
+    profile: profile.yaml
+  - profile.yaml
+"""
+CONFIG = "[core]\n    analytics = false\n    check_update = false\n    autostage = true\n"
+FILES = {
+    ".dvc/config": CONFIG,
+    ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
+    ".dvcignore": "__pycache__/\n",
+    ".gitignore": "/checkpoints/\n/configs/\n/data/\n/runs/\n/timing/\n",
+}
+
+
+def pipeline(root: Path) -> str:
+    """The dvc.yaml of a profile's project: the root's, with its own paths."""
+    text = (root / "dvc.yaml").read_text(encoding="utf-8")
+    return VARS + "\n" + text[text.index("stages:\n") :]
+
+
+def default_profile(root: Path) -> str:
+    """The name of the profile that the root's dvc.yaml runs."""
+    text = (root / "dvc.yaml").read_text(encoding="utf-8")
+    return re.search(r"^ *- profiles/([^/\n]+)/profile\.yaml", text, re.MULTILINE)[1]
+
+
+def project(name: str, root: Path) -> Path:
+    """The folder to run DVC in for the profile `name` ("": the default one). Raises InputError for a name
+    that is none, and for one without profile.yaml."""
+    if name in ("", default_profile(root)):
+        return root
+    folder = root / "profiles" / name
+    if not NAME.fullmatch(name) or not (folder / "profile.yaml").is_file():
+        known = sorted(path.parent.name for path in root.glob("profiles/*/profile.yaml"))
+        raise InputError(
+            f"PROFILE={name}: there is no such profile. There are {', '.join(known)}; one of your own is a "
+            "folder profiles/<name>/ with a profile.yaml, its name of a-z, 0-9, _ and -"
+        )
+    for path, text in {**FILES, "dvc.yaml": pipeline(root)}.items():
+        if not (folder / path).exists():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+    return folder
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "name", nargs="?", default="", help="the folder below profiles/; default: the root's profile"
+    )
+    args = parser.parse_args()
+    with reported():
+        print(project(args.name, checkout.ROOT))

@@ -1,0 +1,156 @@
+"""ASM's rule and its rivals: by hand, against the libraries, and on a small run with votes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from cleanlab.rank import get_label_quality_scores
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+
+from asm.mining import AMBIGUOUS, CLEAN, NOISY
+from asm.scores import label_quality
+from asm.scores.label_quality import MiningRule, Ranking
+from asm.scores.schema import Held, Hits, LabelQuality
+
+# T_c: class 0 from samples 0 and 1, class 1 from sample 3; class 2 has no correct prediction
+PROBS = np.array(
+    [[0.9, 0.1, 0.0], [0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.75, 0.05], [0.6, 0.3, 0.1], [0.3, 0.45, 0.25]]
+)
+LABELS = np.array([0, 0, 0, 1, 1, 2])
+PREVIOUS = np.array([0.5, 0.5, 0.95])
+
+
+def test_the_rule_by_hand():
+    rule = MiningRule(PROBS, LABELS, "label", PREVIOUS)
+    np.testing.assert_allclose(rule.clean, [0.8, 0.8, 0.8, 0.75, 0.75, 0.95])
+    np.testing.assert_allclose(rule.noisy, [0.2, 0.2, 0.2, 0.25, 0.25, 0.05])
+    np.testing.assert_allclose(rule.confidence, [0.9, 0.7, 0.1, 0.75, 0.3, 0.25])
+    assert rule.subsets.tolist() == [CLEAN, AMBIGUOUS, NOISY, AMBIGUOUS, AMBIGUOUS, AMBIGUOUS]
+    ambiguous = label_quality.ambiguity_scores(rule)
+    assert ambiguous["asm_subset"].tolist() == [0, 1, 0, 1, 1, 1]
+    # half the band's width less the distance from its middle, .5
+    np.testing.assert_allclose(ambiguous["asm_depth"], [-0.1, 0.1, -0.1, 0, 0.05, 0.2], atol=1e-12)
+    wrong = label_quality.wrong_label_scores(rule)
+    assert wrong["asm_subset"].tolist() == [0, 0, 1, 0, 0, 0]
+    np.testing.assert_allclose(wrong["asm_depth"], [-0.7, -0.5, 0.1, -0.5, -0.05, -0.2])
+
+
+def test_eq_3_as_printed_and_fixed_thresholds():
+    printed = MiningRule(PROBS, LABELS, "max", PREVIOUS)
+    np.testing.assert_allclose(printed.confidence, PROBS.max(1))
+    fixed = MiningRule(PROBS, LABELS, "label", PREVIOUS, (np.full(3, 0.6), np.full(3, 0.28)))
+    assert fixed.subsets.tolist() == [CLEAN, CLEAN, NOISY, CLEAN, AMBIGUOUS, NOISY]
+
+
+def test_rivals_by_hand_and_the_loss_ranks_as_self_confidence():
+    scores = label_quality.rivals(PROBS, LABELS)
+    np.testing.assert_allclose(scores["margin"], [-0.8, -0.5, -0.7, -0.55, -0.3, -0.15])
+    np.testing.assert_allclose(scores["loss"][[0, 2]], -np.log([0.9, 0.1]))
+    np.testing.assert_allclose(scores["entropy"][0], -0.9 * np.log(0.9) - 0.1 * np.log(0.1))
+    # cleanlab maps the margin of the label, from -1 to 1, to 0 to 1
+    np.testing.assert_allclose(scores["normalized_margin"][[0, 2]], [1 - (0.8 + 1) / 2, 1 - (-0.7 + 1) / 2])
+    confident = get_label_quality_scores(LABELS, PROBS, method="self_confidence")
+    assert (np.argsort(scores["loss"]) == np.argsort(-confident)).all()
+
+
+small_scores = arrays(float, 30, elements=st.integers(0, 6).map(float))
+counts = arrays(np.int64, 30, elements=st.integers(0, 3))
+
+
+@given(small_scores, arrays(bool, 30), counts)
+@settings(max_examples=60, deadline=None)
+def test_weighted_auroc_is_that_of_the_repeated_samples(score, positive, weights):
+    repeated = np.repeat(positive, weights)
+    if not repeated.any() or repeated.all():
+        return
+    ours = Ranking(score).auroc(positive, weights)
+    assert ours == pytest.approx(roc_auc_score(repeated, np.repeat(score, weights)))
+
+
+@given(small_scores, small_scores, counts)
+@settings(max_examples=60, deadline=None)
+def test_weighted_rank_correlation_is_that_of_the_repeated_samples(first, second, weights):
+    a, b = np.repeat(first, weights), np.repeat(second, weights)
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return
+    ours = label_quality.spearman(Ranking(first), Ranking(second), weights)
+    assert ours == pytest.approx(spearmanr(a, b).statistic)
+
+
+def make_run(method: str = "asm", thresholds: dict | None = None) -> dict:
+    """`assess`'s arguments: 120 training samples whose entropy follows the votes and whose label is wrong for
+    every fifth."""
+    rng = np.random.default_rng(0)
+    n, classes = 120, 3
+    true, second = rng.integers(0, 3, n), rng.integers(1, 3, n)
+    for_second = rng.integers(0, 6, n)  # of ten votes
+    votes = np.zeros((n, classes), int)
+    votes[np.arange(n), true] = 10 - for_second
+    votes[np.arange(n), (true + second) % 3] = for_second
+    probs = 0.9 * votes / 10 + 0.1 / 3 + rng.normal(0, 1e-4, (n, 3))
+    probs /= probs.sum(1, keepdims=True)
+    wrong = np.arange(n) % 5 == 0
+    options = {"adaptive": True, "confidence": "label", "init_clean": 0.8, "init_noisy": 0.2}
+    config = {"method": method} | ({"thresholds": options | (thresholds or {})} if method == "asm" else {})
+    return {
+        "config": config,
+        "history": pd.DataFrame({"epoch": [1], "threshold_clean_0": [0.7]}),
+        "stored": {"given": np.where(wrong, (true + 1) % 3, true), "true": true, "probabilities": probs},
+        "rows": pd.DataFrame({f"votes_{k}": votes[:, k] for k in range(classes)}),
+    }
+
+
+def test_assessment_of_a_run_with_votes_and_wrong_labels():
+    run = make_run()
+    found = label_quality.assess(**run)
+    known, wrong = found.ambiguous, found.wrong
+    votes = np.sort(run["rows"].to_numpy(), axis=1)
+    assert known.truth == "votes"
+    assert known.share == pytest.approx((votes[:, -1] - votes[:, -2] <= 2).mean())
+    assert known.scores["entropy"].spearman[0] > 0.97  # ties of the votes are none of the entropy
+    assert known.scores["margin"].auroc[0] > 0.99
+    for judged in (known, wrong):
+        for score in judged.scores.values():
+            value, low, high = score.auroc
+            assert low <= value <= high
+    assert known.scores["loss"].auroc[2] - known.scores["loss"].auroc[1] > 0.01
+    held = known.by_subset
+    assert sum(subset.samples for subset in held.values()) == 120
+    assert all(sum(subset.counts) == subset.samples for subset in held.values())
+    assert held["clean"].ambiguous < held["ambiguous"].ambiguous
+    assert wrong.share == pytest.approx(0.2)
+    assert wrong.samples == 120
+    assert wrong.scores["loss"].at_asm_size.samples == wrong.subset.samples > 0
+    assert wrong.scores["loss"].auroc[0] > 0.9 > wrong.scores["entropy"].auroc[0]
+    assert wrong.scores["asm_subset"].at_asm_size is None
+    assert wrong.scores["loss"].spearman is None
+    assert label_quality.assess(**run) == found  # the resamples are seeded
+    assert LabelQuality.model_validate_json(found.model_dump_json()) == found
+
+
+def test_fixed_thresholds_are_not_computed_anew():
+    found = label_quality.assess(
+        **make_run(thresholds={"adaptive": False, "init_clean": 1.0, "init_noisy": 0.0})
+    )
+    # class 0 has the threshold .7 of the history, the others the initial ones: nothing is noisy
+    assert found.wrong.subset == Hits(samples=0, precision=None, recall=0.0)
+    assert found.ambiguous.by_subset["noisy"] == Held(samples=0, ambiguous=None, vote_entropy=[], counts=[])
+
+
+def test_blends_stand_in_for_votes_and_nothing_known_is_none():
+    run = make_run(method="baseline")
+    blends = pd.DataFrame({"ambiguous": np.arange(120) % 4 == 0})
+    found = label_quality.assess(**run | {"rows": blends})
+    assert found.ambiguous.truth == "blends"
+    assert found.ambiguous.scores["entropy"].spearman is None
+    assert found.ambiguous.by_subset["clean"].vote_entropy == []
+    nothing = pd.DataFrame(index=range(120))
+    found = label_quality.assess(**run | {"rows": nothing})
+    assert found.ambiguous is None
+    assert found.wrong.share == pytest.approx(0.2)
+    assert label_quality.assess(**make_run(method="scn")) is None
+    all_true = run["stored"] | {"given": run["stored"]["true"]}
+    assert label_quality.assess(**run | {"rows": nothing, "stored": all_true}) is None
