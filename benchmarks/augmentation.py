@@ -1,20 +1,18 @@
 """Benchmark 4: the weak and the strong view against torchvision's transforms, image by image."""
 
-from types import SimpleNamespace
-
 import torch
 import usual_way
 from common import asm_config, paired, random_faces, ratio
 from torchvision.transforms.functional import to_pil_image
 
-from asm.augment import strong_view, weak_view
+from asm.parts.views import strong_view, weak_view
 
 
 def augmentation(
     device: torch.device, *, count: int, image_size: int, repeats: int
 ) -> dict[str, dict[str, object]]:
     """Images/s of both, from decoded images to normalised tensors on the device; on one thread of a CPU."""
-    config: SimpleNamespace = asm_config(image_size, count)
+    config = asm_config(image_size, width=64, batch_size=count)
     faces = random_faces(count, image_size)
     images = [to_pil_image(face.permute(2, 0, 1)) for face in faces]
     resident, generator = faces.to(device), torch.Generator().manual_seed(0)

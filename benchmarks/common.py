@@ -1,6 +1,6 @@
 """What the benchmarks share: a machine's description, paired timings, results as json, ASM's settings.
 
-Needs torch, torchvision, numpy and Pillow only, like everything that benchmarks/gpu.py imports.
+Needs torch, torchvision, numpy, Pillow, pydantic and PyYAML, like everything that benchmarks/gpu.py imports.
 """
 
 import datetime
@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 from torch import Tensor
@@ -20,10 +19,13 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that it runs where the project is not installed
 
-from asm import backbone, mining  # noqa: E402
-from asm.data import Samples  # noqa: E402
+from asm import mining  # noqa: E402
+from asm.config.cell import COMMON_SECTIONS, CellConfig, cell_config  # noqa: E402
+from asm.config.schema import parse, read_yaml  # noqa: E402
 from asm.methods.asm import ASM  # noqa: E402
-from asm.optimization import build_optimizer  # noqa: E402
+from asm.parts import backbones  # noqa: E402
+from asm.parts.batches import Samples  # noqa: E402
+from asm.training.optimization import build_optimizer  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
 CLASSES = 8
@@ -102,33 +104,25 @@ def write(folder: str, name: str, device: torch.device, **result: object) -> Non
     print(f"{path.relative_to(ROOT)}: {json.dumps(result)[:400]}", flush=True)
 
 
-def asm_config(image_size: int, batch_size: int, precision: str = "fp32") -> SimpleNamespace:
-    """ASM's cell as params.yaml has it (tests/test_benchmarks.py holds them together)."""
-    return SimpleNamespace(
-        seed=0,
-        training=SimpleNamespace(
-            image_size=image_size, epochs=100, warmup_epochs=10, batch_size=batch_size, precision=precision
-        ),
-        optimizer=SimpleNamespace(
-            kind="adam", lr=0.001, head_lr=None, momentum=0.9, late_momentum=None, weight_decay=0.0001
-        ),
-        sampling=SimpleNamespace(balanced=False),
-        augment=SimpleNamespace(
-            flip=0.5, gaussian_noise=0.0, jitter=0.0, erasing=0.5, erasing_area=[0.02, 0.15]
-        ),
-        strong_augment=SimpleNamespace(operations=2, magnitude=10, probability=0.5, cutout=0.07),
-        thresholds=SimpleNamespace(adaptive=True, init_clean=0.8, init_noisy=0.2, confidence="label"),
-        losses=SimpleNamespace(
-            omega=0.6,
-            gamma=1.0,
-            beta=0.65,
-            lambda_max=0.9,
-            ramp_end=0.9,
-            divide_by="batch",
-            replace_with_ce=[],
-            drop_noisy=False,
-        ),
-    )
+def asm_config(image_size: int, width: int, batch_size: int, precision: str = "fp32") -> CellConfig:
+    """A cell of ASM's with the values of params.yaml and the paper's epochs, for a run of this size."""
+    params = read_yaml(ROOT / "params.yaml")
+    content = {
+        **dict.fromkeys(("cell", "dataset", "noise", "init", "code"), ""),
+        "method": "asm",
+        "seed": 0,
+        "schedule": "fair",
+        "training": {
+            "image_size": image_size,
+            "width": width,
+            "epochs": 100,
+            "warmup_epochs": 10,
+            "batch_size": batch_size,
+            "precision": precision,
+        },
+        **{name: params[name] for name in (*COMMON_SECTIONS, *ASM.sections)},
+    }
+    return parse(cell_config(ASM), content, "params.yaml")
 
 
 def random_faces(count: int, size: int, device: torch.device | str = "cpu") -> Tensor:
@@ -154,11 +148,12 @@ class FixedShares(ASM):
         return codes
 
 
-def make_asm(
-    config: SimpleNamespace, samples: Samples, width: int
-) -> tuple[FixedShares, torch.optim.Optimizer]:
+def make_asm(config: CellConfig, samples: Samples) -> tuple[FixedShares, torch.optim.Optimizer]:
     """The method as the training loop has it, on the samples' device."""
-    networks = [backbone.build(CLASSES, width, None, head_seed=i) for i in range(2)]
+    training = config.training
+    networks = [
+        backbones.build(training.backbone, CLASSES, training.width, None, head_seed=i) for i in range(2)
+    ]
     method = FixedShares(config, networks, CLASSES, samples).to(samples.labels.device)
     method.to(memory_format=torch.channels_last)
     return method, build_optimizer(method, config.optimizer)

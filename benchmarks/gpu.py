@@ -1,4 +1,5 @@
-"""Benchmarks 1, 2, 4, 6 and 8 on a GPU at the paper's size; needs torch, torchvision, numpy and Pillow only.
+"""Benchmarks 1, 2, 4, 6 and 8 on a GPU at the paper's size; needs torch, torchvision, numpy, Pillow, pydantic
+and PyYAML only.
 
 python benchmarks/gpu.py                 # about 20 minutes; results/<name of the GPU>/*.json
 python benchmarks/report.py              # then here: benchmarks/README.md
@@ -26,7 +27,7 @@ def measure(device: torch.device, folder: str, count: int) -> None:
     write(folder, "step_ceiling_224", device, **step_ceiling(device, count=count, repeats=5, **PAPER))
     options = {key: PAPER[key] for key in ("width", "batch_size", "precision")}
     samples = random_samples(16 * PAPER["batch_size"], PAPER["image_size"], device)
-    method, optimizer = make_asm(asm_config(224, 128, "bf16"), samples, PAPER["width"])
+    method, optimizer = make_asm(asm_config(**PAPER), samples)
     epoch(method, optimizer, samples)
     found = gaps(method, optimizer, samples, PAPER["batch_size"], str(RESULTS / folder / "trace.json.gz"))
     write(folder, "gaps", device, **found)
@@ -41,7 +42,7 @@ def measure(device: torch.device, folder: str, count: int) -> None:
     seconds = {}
     for name, number in DATASETS.items():
         samples = random_samples(number, 224, device)
-        method, optimizer = make_asm(asm_config(224, 128, "bf16"), samples, PAPER["width"])
+        method, optimizer = make_asm(asm_config(**PAPER), samples)
         seconds[name] = round(seconds_of(partial(epoch, method, optimizer, samples), device), 2)
         del samples, method, optimizer  # AffectNet's number of images takes 43 GB
     write(folder, "datasets", device, samples=DATASETS, seconds_per_epoch=seconds)

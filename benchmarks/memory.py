@@ -13,7 +13,7 @@ import torch
 from common import CLASSES, asm_config, make_asm, paired, ratio
 from training import epoch
 
-from asm.data import Samples, StreamedFaces
+from asm.parts.batches import Samples, StreamedFaces
 
 
 def memory(
@@ -59,7 +59,7 @@ def streaming(
         runs = []
         for kind in ("resident", "streamed"):
             samples = _samples(path, kind, device)
-            method, optimizer = make_asm(asm_config(image_size, batch_size, precision), samples, width)
+            method, optimizer = make_asm(asm_config(image_size, width, batch_size, precision), samples)
             runs.append(lambda m=method, o=optimizer, s=samples: epoch(m, o, s))
         resident, streamed = paired(*runs, repeats, device)
     return {
@@ -97,7 +97,7 @@ def _peak(path: Path, kind: str, device: torch.device, width: int, batch_size: i
     anonymous = _Anonymous()
     samples = _samples(path, kind, device)
     size = samples.faces.shape[1]
-    method, optimizer = make_asm(asm_config(size, batch_size, precision), samples, width)
+    method, optimizer = make_asm(asm_config(size, width, batch_size, precision), samples)
     epoch(method, optimizer, samples)
     found = {"host_mb": round(anonymous.peak / 1e6)}
     if device.type == "cuda":

@@ -18,17 +18,21 @@ from common import ROOT
 STUB = """\
 import sys
 from pathlib import Path
-for option, value in zip(sys.argv[1::2], sys.argv[2::2]):
-    path = Path(value)
-    if option in ("--metrics", "--details", "--timing", "--out") and path.suffix:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(option)
-    elif option == "--out":
-        path.mkdir(parents=True, exist_ok=True)
-        for name in ("manifest.csv", "summary.json", "noise.json"):
-            (path / name).write_text(name)
-    elif option == "--page":
-        (path / "README.md").write_text(option)
+stage, words = Path(sys.argv[0]).stem, sys.argv[1:]
+if stage == "train":
+    outs = [f"runs/{words[0]}", f"timing/{words[0]}.csv"]
+elif stage == "evaluate":
+    outs = [f"reports/metrics/{words[0]}.json", f"reports/scores/{words[0]}.json"]
+else:
+    out = words[words.index("--out") + 1]
+    outs = [f"{out}/tables", f"{out}/figures", f"{out}/README.md"] if stage == "report" else [out]
+for path in map(Path, outs):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix:
+        path.write_text(stage)
+    else:
+        path.mkdir(exist_ok=True)
+        (path / "content").write_text(stage)
 """
 
 
@@ -47,10 +51,10 @@ def overhead(cells: int) -> dict[str, float]:
         _pretend(path, names)
         output, _ = _dvc(path, "repro")
         ran = re.findall(r"Running stage '([^']+)'", output)
-        if not set(ran) <= {"tables", "figures"}:
+        if not set(ran) <= {"report"}:
             raise RuntimeError(f"the cells filled in do not count as run: {ran}")
         _, nothing = _dvc(path, "repro")
-        stub = [sys.executable, "stages/train.py", "--out", "unused/train"]
+        stub = [sys.executable, "-B", "stages/train.py", "unused"]
         started = time.perf_counter()
         subprocess.run(stub, cwd=path, check=True)
         stage = time.perf_counter() - started
@@ -79,7 +83,7 @@ def _pretend(path: Path, names: list[str]) -> None:
             stage = json.loads(text)
             subprocess.run(stage["cmd"], shell=True, cwd=path, check=True)
             for dependency in stage["deps"]:
-                if dependency["path"].endswith(f"cells/{name}.yaml"):
+                if dependency["path"].endswith(f"train/{name}.yaml"):
                     content = (path / dependency["path"]).read_bytes()
                     dependency |= {"md5": hashlib.md5(content).hexdigest(), "size": len(content)}
             lock["stages"][f"{group}@{name}"] = stage
@@ -104,7 +108,7 @@ def _project(path: Path, cells: int) -> list[str]:
         else:
             shutil.copy(ROOT / name, target)
     for script in (path / "stages").glob("*.py"):
-        if script.name != "configs.py":
+        if script.name not in ("configs.py", "checkout.py"):
             script.write_text(STUB)
     rows = [
         {
@@ -117,10 +121,9 @@ def _project(path: Path, cells: int) -> list[str]:
         for i in range(cells)
     ]
     profile = {
-        "profile": "bench",
         "training": {"image_size": 48, "width": 16, "epochs": 1, "warmup_epochs": 0, "batch_size": 32},
         "render": {"faces": {"train": 7, "valid": 7, "test": 7}},
-        "datasets": {"faces": {"source": "synthetic", "root": "data/bench/raw/faces"}},
+        "datasets": {"faces": {"source": "synthetic", "root": "data/rendered/faces"}},
         "noises": {f"n{r:02d}": {"kind": "symmetric", "rate": r / 100} for r in (0, 10, 20, 30)},
         "inits": {"none": {"weights": "none"}},
         "cells": {f"c{i}_{row['noise']}_{row['method']}_s{i}": row for i, row in enumerate(rows)},
@@ -130,12 +133,11 @@ def _project(path: Path, cells: int) -> list[str]:
         "tsne": names[:2],
         "headline": {"title": "t", "baseline": names[0], "asm": names[1]},
     }
-    (path / "profiles").mkdir()
-    (path / "profiles" / "bench.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
-    (path / "data" / "raw" / "weights").mkdir(parents=True)
-    text = re.sub(
-        r"^  - profiles/\S+", "  - profiles/bench.yaml", (ROOT / "dvc.yaml").read_text(), flags=re.M
-    )
+    (path / "profiles" / "bench").mkdir(parents=True)
+    (path / "profiles" / "bench" / "profile.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
+    for folder in ("weights", "noise"):
+        (path / "data" / "raw" / folder).mkdir(parents=True)
+    text = (ROOT / "dvc.yaml").read_text().replace("profiles/demo/", "profiles/bench/")
     (path / "dvc.yaml").write_text(text)
     subprocess.run(["git", "init", "-q"], cwd=path, check=True)
     return names

@@ -4,8 +4,8 @@ import torch
 from common import FixedShares
 from training import AFTER_WARMUP
 
-from asm.data import Samples
-from asm.epoch import run_epoch
+from asm.parts.batches import Samples
+from asm.training.epoch import run_epoch
 
 
 def largest_gap(busy: list[tuple[float, float]]) -> float:

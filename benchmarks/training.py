@@ -23,9 +23,9 @@ from common import (
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from asm.data import Samples
-from asm.epoch import run_epoch
 from asm.methods.base import EVALUATION_BATCH
+from asm.parts.batches import Samples
+from asm.training.epoch import run_epoch
 
 AFTER_WARMUP = 11
 
@@ -43,9 +43,9 @@ def step_ceiling(
     """Seconds of the networks alone on resident random tensors, over ASM's epoch. Both have the same forward
     passes in evaluation mode, and the same forward and backward passes in training mode."""
     samples = random_samples(count, image_size, device)
-    method, optimizer = make_asm(asm_config(image_size, batch_size, precision), samples, width)
+    method, optimizer = make_asm(asm_config(image_size, width, batch_size, precision), samples)
     sizes: list[int] = []  # of the batches that go through each network
-    hook = method.networks[0].conv1.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    hook = method.networks[0].stem.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     epoch(method, optimizer, samples)
     hook.remove()
     mining = len(range(0, count, EVALUATION_BATCH))
@@ -149,7 +149,7 @@ def against_usual_way(
             files[-1].write_bytes(_jpeg(face))
         decoded = torch.from_numpy(np.stack([np.asarray(Image.open(file)) for file in files]))
         samples = Samples([file.stem for file in files], decoded, labels, torch.zeros_like(labels)).to(device)
-        method, optimizer = make_asm(asm_config(image_size, batch_size, precision), samples, width)
+        method, optimizer = make_asm(asm_config(image_size, width, batch_size, precision), samples)
         networks, usual_optimizer = usual_way.build(CLASSES, width, device)
         method.start_epoch(AFTER_WARMUP)
         subset = dict(enumerate(method.subset.tolist()))
@@ -205,9 +205,9 @@ def scaling(
 
     def seconds(count: int, size: int) -> float:
         samples = random_samples(count, size, device)
-        method, optimizer = make_asm(asm_config(size, batch_size, precision), samples, width)
+        method, optimizer = make_asm(asm_config(size, width, batch_size, precision), samples)
         warm = random_samples(4 * batch_size, size, device)
-        warm_method, warm_optimizer = make_asm(method.config, warm, width)
+        warm_method, warm_optimizer = make_asm(method.config, warm)
         epoch(warm_method, warm_optimizer, warm)
         return round(seconds_of(lambda: epoch(method, optimizer, samples), device), 3)
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from asm import backbone
-from asm.augment import MEAN, STD
+from asm.parts import backbones
+from asm.parts.views import MEAN, STD
 
 MAX_WORKERS = 4  # as published; fewer on a machine with fewer cores
 
@@ -103,7 +103,7 @@ def epoch(
 
 
 def build(classes: int, width: int, device: torch.device) -> tuple[list[nn.Module], torch.optim.Optimizer]:
-    networks = [backbone.build(classes, width, None, head_seed=i).to(device) for i in range(2)]
+    networks = [backbones.build("resnet18", classes, width, None, head_seed=i).to(device) for i in range(2)]
     parameters = [p for network in networks for p in network.parameters()]
     return networks, torch.optim.Adam(parameters, lr=0.001, weight_decay=0.0001)
 
