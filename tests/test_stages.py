@@ -343,28 +343,8 @@ def test_train_refuses_a_number_of_processes_that_is_none(cell):
     assert done.stderr == "error: ASM_PROCESSES: expected a number from 1, found 'two'\n"
 
 
-def test_two_processes_go_on_where_one_stopped(cell, monkeypatch):
-    real = cell_module.set_rates
-
-    def stop_before_the_third(optimizer, options, epoch, epochs):
-        if epoch == 3:
-            raise KeyboardInterrupt
-        return real(optimizer, options, epoch, epochs)
-
-    monkeypatch.setattr(cell_module, "set_rates", stop_before_the_third)
-    with pytest.raises(KeyboardInterrupt):
-        run_here(monkeypatch, cell, "train", *CELL)
-    done = command(cell, "train", *CELL, processes=2)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("going on after epoch 2") == 1  # the second process is silent
-    history = pd.read_csv(cell / "runs" / "tiny" / "history.csv")
-    assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
-    assert history["forward_passes"].tolist()[0] == 2.0
-    assert not (cell / "checkpoints" / "tiny").exists()
-
-
-def test_training_goes_on_only_from_a_checkpoint_of_the_same_pixels(cell, faces, monkeypatch):
-    """Interrupted, then one pixel of one image changed: it begins again."""
+def train_two_epochs(cell: Path, monkeypatch) -> None:
+    """Train, interrupted before the third epoch."""
     real = cell_module.set_rates
 
     def stop_before_the_third(optimizer, options, epoch, epochs):
@@ -376,6 +356,22 @@ def test_training_goes_on_only_from_a_checkpoint_of_the_same_pixels(cell, faces,
         patch.setattr(cell_module, "set_rates", stop_before_the_third)
         with pytest.raises(KeyboardInterrupt):
             run_here(patch, cell, "train", *CELL)
+
+
+def test_two_processes_go_on_where_one_stopped(cell, monkeypatch):
+    train_two_epochs(cell, monkeypatch)
+    done = command(cell, "train", *CELL, processes=2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("going on after epoch 2") == 1  # the second process is silent
+    history = pd.read_csv(cell / "runs" / "tiny" / "history.csv")
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert history["forward_passes"].tolist()[0] == 2.0
+    assert not (cell / "checkpoints" / "tiny").exists()
+
+
+def test_training_goes_on_only_from_a_checkpoint_of_the_same_pixels(cell, faces, monkeypatch):
+    """Interrupted, then one pixel of one image changed: it begins again."""
+    train_two_epochs(cell, monkeypatch)
     pixels = np.load(faces / "faces.npy")
     pixels[8, 31, 31, 2] ^= 1
     np.save(faces / "faces.npy", pixels)
