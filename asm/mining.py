@@ -39,9 +39,15 @@ def clean_thresholds(probs: Tensor, labels: Tensor, previous: Tensor) -> Tensor:
     return torch.where(count > 0, (total / count.clamp(min=1)).to(previous.dtype), previous)
 
 
-def noisy_thresholds(clean: Tensor) -> Tensor:
-    """Eq. 2: T_n = 1 - T_c, [K]."""
-    return 1 - clean
+def noisy_thresholds(clean: Tensor, kind: str = "complement") -> Tensor:
+    """Eq. 2: T_n = 1 - T_c, [K].
+
+    Args:
+        clean: T_c [K].
+        kind: "complement" is Eq. 2, what T_c leaves to all other classes together; "per_class" is what it
+            leaves to each of them, (1 - T_c) / (K - 1): no part of the paper.
+    """
+    return (1 - clean) / (len(clean) - 1 if kind == "per_class" else 1)
 
 
 def confidence(probs: Tensor, labels: Tensor, kind: str) -> Tensor:
@@ -81,6 +87,18 @@ def partition(confidence: Tensor, labels: Tensor, clean: Tensor, noisy: Tensor) 
         confidence < noisy.index_select(0, labels), _code(NOISY, labels), _code(AMBIGUOUS, labels)
     )
     return torch.where(confidence > clean.index_select(0, labels), _code(CLEAN, labels), ambiguous_or_noisy)
+
+
+def cap_noisy(subset: Tensor, confidence: Tensor, labels: Tensor, share: float) -> Tensor:
+    """Leave at most `share` of each class's samples NOISY, those of the lowest confidence; the others become
+    AMBIGUOUS. No part of the paper. Codes [N] from codes, confidences and given labels [N]."""
+    order = confidence.argsort(stable=True)
+    order = order[labels[order].argsort(stable=True)]  # by class, in each by confidence
+    count = torch.bincount(labels)
+    rank = torch.empty_like(labels)
+    rank[order] = torch.arange(len(labels), device=labels.device) - (count.cumsum(0) - count)[labels[order]]
+    beyond = (subset == NOISY) & (rank >= share * count[labels])
+    return torch.where(beyond, _code(AMBIGUOUS, labels), subset)
 
 
 def _of_label(probs: Tensor, labels: Tensor) -> Tensor:

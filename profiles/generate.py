@@ -17,8 +17,11 @@ PAPER_HEAD = """\
 # each peer in its own paper's schedule (params.yaml, `published`; `schedule: fair` gives all of them ASM's).
 # Written by profiles/generate.py: change that. A GPU is needed, and the data and weights named here (README).
 schedule: published
-training: {image_size: 224, width: 64, epochs: 100, warmup_epochs: 10, batch_size: 128, precision: bf16}
+training:
+  {input: aligned, image_size: 224, width: 64, epochs: 100, warmup_epochs: 10, batch_size: 128,
+   precision: bf16}
 render: {} # nothing to draw: the images are real
+features: {} # no frozen backbone: all layers are trained
 datasets:
   rafdb: {source: rafdb, root: ../../data/raw/rafdb, options: {images: aligned}, align: {detect: false}}
   ferplus:
@@ -41,9 +44,10 @@ datasets:
 SYNTHETIC_HEAD = """\
 # Tables 1 and 3 with all methods on the demo's rendered faces, two seeds, 12 epochs instead of its 10.
 # Written by profiles/generate.py: change that.
-training: {image_size: 48, width: 16, epochs: 12, warmup_epochs: 3, batch_size: 32}
+training: {input: aligned, image_size: 48, width: 16, epochs: 12, warmup_epochs: 3, batch_size: 32}
 render:
   synthetic: {train: 1400, valid: 350, test: 700}
+features: {} # no frozen backbone: all layers are trained
 datasets:
   synthetic: {source: synthetic, root: data/rendered/synthetic}
 """
@@ -52,16 +56,20 @@ FERPLUS_HEAD = """\
 # symmetric noise; and seven with *real* noise: FER2013's own labels in training, the votes' majority at test.
 # The rate falls to 5 % of its start over the 7 epochs, as the paper's does over its first 30 (lr_decay 0.9).
 # Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
-training: {image_size: 48, width: 16, epochs: 7, warmup_epochs: 2, batch_size: 64}
+training: {input: aligned, image_size: 48, width: 16, epochs: 7, warmup_epochs: 2, batch_size: 64}
 render: {} # nothing to draw: the images are real
+features: {} # no frozen backbone: all layers are trained
 """
 FERPLUS_GPU_HEAD = """\
 # FER+ with the paper's network and image size on one GPU: ferplus's cells and more, two seeds of each.
 # 30 of the paper's 100 epochs: the rate has fallen to 5 % of its start by then. With other initial weights:
 # an entry {weights: imagenet, path: resnet18-f37072fd.pth} of `inits`, named in the cells.
 # Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
-training: {image_size: 224, width: 64, epochs: 30, warmup_epochs: 10, batch_size: 128, precision: bf16}
+training:
+  {input: aligned, image_size: 224, width: 64, epochs: 30, warmup_epochs: 10, batch_size: 128,
+   precision: bf16}
 render: {} # nothing to draw: the images are real
+features: {} # no frozen backbone: all layers are trained
 """
 NOISES = """\
 noises:

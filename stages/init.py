@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from asm.config.cell import Augment
 from asm.config.schema import parse
 from asm.errors import reported
+from asm.parts import dlib
 from asm.parts.device import pick_device
 from asm.parts.weights import read_weights
 from asm.rendered.dataset import render_action_units
@@ -42,6 +43,13 @@ if __name__ == "__main__":
                 pick_device(),
             )
             summary |= {"faces": config["faces"], "squared_error_by_epoch": [round(e, 5) for e in errors]}
+            save_file(state, args.out / "weights.safetensors")
+        elif config["weights"] == "dlib":
+            path = args.files / config["path"] if config.get("path") else dlib.installed_file()
+            layers, _ = dlib.read(path)
+            images, _, landmarks = render_action_units(dlib.CALIBRATION_FACES, size=112, seed=0)
+            state = dlib.as_backbone(layers, align_rendered(images, landmarks, config["size"], 0.0, 0))
+            summary |= {"file": path.name, "layers": len(layers), "tensors": len(state)}
             save_file(state, args.out / "weights.safetensors")
         elif config["weights"] != "none":
             path = args.files / config["path"]

@@ -13,6 +13,7 @@ from torch.distributed.run import main as torchrun
 from asm.config.cell import load_cell
 from asm.errors import reported
 from asm.faces import store
+from asm.parts import bank
 from asm.parts.batches import cell_data
 from asm.parts.device import pick_device
 from asm.parts.weights import read_weights
@@ -21,7 +22,7 @@ from asm.training.cell import train
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cell", help="configs/train/<cell>.yaml -> runs/<cell>, timing/<cell>.csv")
-    parser.add_argument("dataset", help="data/aligned/<dataset>: aligned faces")
+    parser.add_argument("dataset", help="data/aligned/<dataset>: its faces; data/features/<dataset>")
     parser.add_argument("noise", help="data/labels/<dataset>_<noise>: given labels of the training samples")
     parser.add_argument("init", help="data/init/<init>: initial weights")
     args = parser.parse_args()
@@ -37,13 +38,18 @@ if __name__ == "__main__":
         labels = Path("data", "labels", f"{args.dataset}_{args.noise}", "labels.csv")
         weights = Path("data", "init", args.init, "weights.safetensors")
         size = config.training
+        if size.input == "features":  # the weights are those of the frozen backbone
+            load, initial = bank.load, None
+        else:
+            load = store.load
+            initial = read_weights(weights, size.backbone, size.width) if weights.is_file() else None
         train(
             config,
             cell_data(
-                store.load(Path("data", "aligned", args.dataset)),
+                load(Path("data", size.input, args.dataset)),
                 pd.read_csv(labels, dtype={"id": str}, keep_default_na=False),
             ),
-            read_weights(weights, size.backbone, size.width) if weights.is_file() else None,
+            initial,
             out=Path("runs", args.cell),
             checkpoints=Path("checkpoints", args.cell),
             timing=Path("timing", f"{args.cell}.csv"),

@@ -10,9 +10,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 TINY = """\
-training: {image_size: 32, width: 4, epochs: 3, warmup_epochs: 1, batch_size: 8}
+training: {input: aligned, image_size: 32, width: 4, epochs: 3, warmup_epochs: 1, batch_size: 8}
 render:
   synthetic: {train: 28, valid: 7, test: 14}
+features: {}
 datasets:
   synthetic: {source: synthetic, root: data/rendered/synthetic}
 noises:

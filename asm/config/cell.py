@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, create_model
+from pydantic import Field, create_model, model_validator
 
 from asm.config.schema import Name, Positive, Section, Share, Weight, parse, read_yaml
 
@@ -19,13 +19,26 @@ Schedule = Literal["fair", "published"]
 class Training(Section):
     """The size of a profile's runs (paper §4.2: 224 px, width 64, 100 epochs, warm-up 10, batch 128)."""
 
+    # aligned: the networks see aligned faces, and all their layers are trained; features: they see what a
+    # frozen backbone makes of the faces (asm/parts/bank.py), and are small heads
+    input: Literal["aligned", "features"]
     image_size: Annotated[int, Field(ge=32)]
     backbone: Name = "resnet18"  # a file of asm/parts/backbones
     width: Positive  # channels of its first stage
+    hidden: Positive | None = None  # units of a head on features
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of these units
     epochs: Positive
     warmup_epochs: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]
     precision: Literal["fp32", "bf16"] = "fp32"
+
+    @model_validator(mode="after")
+    def _head(self) -> Training:
+        if self.input == "features" and self.hidden is None:
+            raise ValueError("input 'features' needs the number of `hidden` units of the heads")
+        if self.input == "aligned" and (self.hidden is not None or self.dropout):
+            raise ValueError("`hidden` and `dropout` are those of heads on features; input is 'aligned'")
+        return self
 
 
 class Optimizer(Section):

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHOSEN = {
     "align": {"source": "asm.datasets"},
     "init": {"backbone": "asm.parts.backbones"},
+    "features": {"backbone": "asm.parts.backbones"},
     "train": {"method": "asm.methods", "backbone": "asm.parts.backbones"},
 }
 

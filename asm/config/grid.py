@@ -16,6 +16,8 @@ from asm.config.params import METHODS, Align, Params
 from asm.config.profile import Profile
 from asm.config.schema import parse
 from asm.errors import InputError
+from asm.methods import Method
+from asm.parts.backbones import backbone_class
 
 # Of the data sets that the paper reports, where the profile's options do not say.
 USUAL_CLASSES = {"synthetic": 7, "rafdb": 7, "ferplus": 8, "affectnet": 8}
@@ -37,6 +39,7 @@ def resolve_cell(params: Params, profile: Profile, cell: str) -> CellConfig:
         "training": profile.training.model_dump(),
         **{name: getattr(params, name).model_dump() for name in sections},
     }
+    _check_input(profile, cell, schedule, method)
     published = params.published.get(row.method, {}) if schedule == "published" else {}
     _override(content, published, ("training", *sections), f"params.yaml: published.{row.method}", row.method)
     of_dataset = profile.datasets[row.dataset].set
@@ -54,6 +57,32 @@ def resolve_cell(params: Params, profile: Profile, cell: str) -> CellConfig:
                 f"'{row.noise}' has no rate; add set: {{{row.method}: {{{told}: ...}}}}"
             )
     return parse(cell_config(method), content, f"{where} (its `set` applied)")
+
+
+def _check_input(profile: Profile, cell: str, schedule: str, method: type[Method]) -> None:
+    """What cannot be had from features of views that were made beforehand is refused."""
+    row = profile.cells[cell]
+    image_size, where = profile.training.image_size, f"profile: cells.{cell}"
+    if profile.training.input == "features":
+        if method.needs_pixels:
+            raise InputError(
+                f"{where}: method '{row.method}' {method.needs_pixels}; training.input is 'features'"
+            )
+        if schedule == "published":
+            raise InputError(
+                f"{where}: `schedule: published` has views of its own; training.input is 'features'"
+            )
+        for changes in (row.set, profile.datasets[row.dataset].set):
+            if views := changes.keys() & {"augment", "strong_augment"}:
+                raise InputError(
+                    f"{where}: {sorted(views)} cannot be set here: with training.input 'features' the views "
+                    "are those of the whole profile (params.yaml)"
+                )
+    elif image_size < (smallest := backbone_class(profile.training.backbone).smallest_image):
+        raise InputError(
+            f"profile: training.image_size: {profile.training.backbone} needs images of {smallest} pixels or "
+            f"more, found {image_size}"
+        )
 
 
 def _override(
@@ -142,11 +171,17 @@ def write_configs(params: Params, profile: Profile, name: str, out: Path) -> Non
     for key, init in profile.inits.items():
         content = init.model_dump(exclude_none=True)
         content |= {"backbone": training.backbone, "width": training.width}
-        if init.weights == "synthetic":
+        if init.weights in ("synthetic", "dlib"):
             content["size"] = training.image_size
+        if init.weights == "synthetic":
             content["pretrain"] = params.pretrain.model_dump()
             content["augment"] = params.augment.model_dump()
         write("init", key, content)
+    for key, init in profile.features.items():
+        content = {"backbone": training.backbone, "width": training.width, "init": init}
+        for name in ("features", "augment", "strong_augment"):
+            content[name] = getattr(params, name).model_dump()
+        write("features", key, content)
     for key, render in profile.render.items():
         write("render", key, render.model_dump())
     write("evaluate", None, {})

@@ -12,6 +12,7 @@ from pydantic import Field, create_model, model_validator
 from asm.config.cell import Augment, Optimizer, Sampling
 from asm.config.schema import Positive, Section, parse, read_yaml
 from asm.methods import method_class, method_names
+from asm.training.features import Features
 from asm.training.pretraining import Pretrain
 
 METHODS = {name: method_class(name) for name in method_names()}
@@ -45,6 +46,7 @@ class Params(create_model("MethodParams", __base__=Section, **{k: (v, ...) for k
     optimizer: Optimizer
     sampling: Sampling
     augment: Augment
+    features: Features
     # method -> section -> keys, like a cell's `set`; for cells whose schedule is "published"
     published: dict[str, dict[str, dict[str, Any]]]
 

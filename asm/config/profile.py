@@ -53,8 +53,8 @@ class NoiseEntry(Section):
 class InitEntry(Section):
     """The weights a network starts from: a file, pre-training on `faces` rendered faces, or none."""
 
-    weights: Literal["msceleb", "imagenet", "synthetic", "none"]
-    path: str | None = None  # of the file, below data/raw/weights
+    weights: Literal["msceleb", "imagenet", "dlib", "synthetic", "none"]
+    path: str | None = None  # of the file, below data/raw/weights; dlib: none is the installed package's
     faces: Positive | None = None
     epochs: Positive | None = None
 
@@ -105,6 +105,7 @@ class Profile(Section):
     schedule: Schedule = "fair"
     training: Training
     render: dict[Name, Render]  # {} where no faces are drawn; dvc.yaml needs the key
+    features: dict[Name, Name]  # data set -> weights of the frozen backbone; {} with `input: aligned`
     datasets: dict[Name, DatasetEntry]
     noises: dict[Name, NoiseEntry]
     inits: dict[Name, InitEntry]
@@ -124,6 +125,18 @@ class Profile(Section):
                 value = getattr(row, field)
                 if value not in known:
                     raise ValueError(f"cells.{key}.{field}: '{value}' is not among {sorted(known)}")
+        if bool(self.features) != (self.training.input == "features"):
+            raise ValueError(
+                "`features` (data set: init) belongs to training.input 'features', and only there"
+            )
+        for dataset, init in self.features.items():
+            if dataset not in self.datasets or init not in self.inits:
+                raise ValueError(f"features.{dataset}: no such data set, or no init '{init}'")
+        for key, row in self.cells.items():
+            if self.features and row.init != self.features.get(row.dataset):
+                raise ValueError(
+                    f"cells.{key}: there are no features of '{row.dataset}' by '{row.init}' in `features`"
+                )
         for where, cell in [
             *(("tsne", cell) for cell in self.tsne),
             ("headline.baseline", self.headline.baseline),

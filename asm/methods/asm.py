@@ -20,7 +20,6 @@ from asm.config.cell import StrongAugment
 from asm.config.schema import Section, Share, Weight
 from asm.methods.base import Batch, Method
 from asm.parts.batches import Samples
-from asm.parts.views import strong_view
 
 if TYPE_CHECKING:
     from asm.config.cell import CellConfig
@@ -33,6 +32,9 @@ class Thresholds(Section):
     init_clean: Share
     init_noisy: Share
     confidence: Literal["label", "max"]
+    noisy: Literal["complement", "per_class"]
+    max_noisy: Share
+    mine_above: Share
 
 
 class Losses(Section):
@@ -43,6 +45,7 @@ class Losses(Section):
     beta: Weight
     lambda_max: Share
     ramp_end: Annotated[float, Field(gt=0)]
+    ramp_from: Literal["training", "mining"]
     divide_by: Literal["batch", "subset"]
     replace_with_ce: list[Literal["mutual", "consistency"]]
     drop_noisy: bool
@@ -64,19 +67,29 @@ class ASM(Method):
 
     def start_epoch(self, epoch: int) -> dict[str, float]:
         """Eq. 1-6 over the whole training set, from the first epoch after warm-up on."""
+        options, labels = self.config.thresholds, self.samples.labels
         if epoch <= self.config.training.warmup_epochs:
             return {}
-        labels = self.samples.labels
         mean = mining.mean_probabilities(*self.predict_all(self.samples.faces))
-        if self.config.thresholds.adaptive:
+        if options.adaptive:
             self.clean_threshold = mining.clean_thresholds(mean, labels, self.clean_threshold)
-            self.noisy_threshold = mining.noisy_thresholds(self.clean_threshold)
-        self.subset = self.split(mean, labels).cpu()
+            self.noisy_threshold = mining.noisy_thresholds(self.clean_threshold, options.noisy)
+        logs = {
+            **{f"threshold_clean_{k}": t for k, t in enumerate(self.clean_threshold.tolist())},
+            **{f"threshold_noisy_{k}": t for k, t in enumerate(self.noisy_threshold.tolist())},
+        }
+        self.subset = None
+        if options.mine_above > 0 and self.clean_threshold.mean() <= options.mine_above:
+            return logs  # as in the warm-up
+        self.subset = self.split(mean, labels)
+        if options.max_noisy < 1:
+            confidence = mining.confidence(mean, labels, options.confidence)
+            self.subset = mining.cap_noisy(self.subset, confidence, labels, options.max_noisy)
+        self.subset = self.subset.cpu()
         shares = torch.bincount(self.subset, minlength=3) / len(labels)
         return {
             **{f"subset_{name}": share for name, share in zip(mining.SUBSETS, shares.tolist(), strict=True)},
-            **{f"threshold_clean_{k}": t for k, t in enumerate(self.clean_threshold.tolist())},
-            **{f"threshold_noisy_{k}": t for k, t in enumerate(self.noisy_threshold.tolist())},
+            **logs,
             "lambda": self._lambda(epoch),
         }
 
@@ -105,7 +118,7 @@ class ASM(Method):
         n = len(y)
         # one forward per network: the weak batch and the noisy samples' strong views together
         if needs_strong:
-            strong = strong_view(batch.faces[noisy], self.config.strong_augment, batch.generator)
+            strong = self.strong_view(batch.faces[noisy], batch.generator)
             weak = torch.cat([weak, strong])
         z1, z2 = (z.float() for z in self.logits(weak))
         (w1, s1), (w2, s2) = (z1[:n], z1[n:]), (z2[:n], z2[n:])
@@ -129,4 +142,7 @@ class ASM(Method):
     def _lambda(self, epoch: int) -> float:
         options = self.config.losses
         ramp_end = options.ramp_end * self.config.training.epochs  # 90 of the paper's 100 epochs
+        if options.ramp_from == "mining":
+            warmup = self.config.training.warmup_epochs
+            epoch, ramp_end = epoch - warmup, max(ramp_end - warmup, 1)
         return losses.ramp(epoch, ramp_end, options.lambda_max, options.beta)

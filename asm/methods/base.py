@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from asm.config.schema import Section
-from asm.parts import distributed, views
+from asm.parts import bank, distributed, views
 from asm.parts.batches import Faces, Samples, fetch
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Batch:
 
     rows: Tensor  # [B] of the training set
     rows_cpu: Tensor  # [B] the same on the CPU: what is chosen by them there makes no GPU wait
-    faces: Tensor  # uint8 [B, S, S, C]
+    faces: Tensor  # uint8 [B, S, S, C], or their features (parts/bank.py)
     labels: Tensor  # [B] given labels
     epoch: int  # counted from 1
     generator: Generator  # of the views; on the CPU
@@ -43,6 +43,7 @@ class Method(nn.Module):
     told_noise_rate: ClassVar[str | None] = None  # key of its section: the cell's noise rate
     num_networks: ClassVar[int] = 1
     trains_in_phases: ClassVar[bool] = False  # there are steps in which some parameters have no part
+    needs_pixels: ClassVar[str] = ""  # why it cannot learn from features of a frozen backbone
 
     subset: Tensor | None = None  # of a method that mines, after warm-up: int8 [N] codes of asm.mining
 
@@ -84,31 +85,52 @@ class Method(nn.Module):
     def predict_all(
         self,
         faces: Faces,
-        view: Callable[[Tensor], Tensor] = views.evaluation_view,
+        view: Callable[[Tensor], Tensor] | None = None,
         forward: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """`predict` (or another `forward`) over many faces in evaluation mode, in batches; several processes
         share the batches, and all get the whole.
 
         Args:
-            faces: uint8 [N, S, S, C].
-            view: from faces [B, S, S, C] to images [B, 3, S, S].
+            faces: uint8 [N, S, S, C], or their features.
+            view: from faces [B, S, S, C] to images [B, 3, S, S]; none: `plain`.
             forward: from images to a tensor [networks, B, ...].
 
         Returns:
             [networks, N, ...], on the faces' device, without gradient.
         """
         self.eval()
-        forward = forward or self.predict
+        view, forward = view or self.plain, forward or self.predict
         parts = torch.arange(len(faces)).split(EVALUATION_BATCH)
         mine = distributed.my_part(parts) or parts[:1]
         with torch.inference_mode(), self.autocast():
             done = [forward(view(part)) for part in fetch(faces, mine)]
         return distributed.gather(done, parts)
 
+    def plain(self, faces: Tensor) -> Tensor:
+        """The deterministic view, [B, 3, S, S]; of features [B, D], as all views."""
+        return bank.plain(faces) if self.sees_features else views.evaluation_view(faces)
+
     def weak(self, batch: Batch) -> Tensor:
-        """A weak view of the batch, [B, 3, S, S]."""
-        return views.weak_view(batch.faces, self.config.augment, batch.generator)
+        """A weak view of the batch."""
+        return self.weak_view(batch.faces, batch.generator)
+
+    def weak_view(self, faces: Tensor, generator: Generator) -> Tensor:
+        """A weak view of faces."""
+        if self.sees_features:
+            return bank.weak(faces, generator)
+        return views.weak_view(faces, self.config.augment, generator)
+
+    def strong_view(self, faces: Tensor, generator: Generator) -> Tensor:
+        """A strong view of faces, for methods that have the section `strong_augment`."""
+        if self.sees_features:
+            return bank.strong(faces, generator)
+        return views.strong_view(faces, self.config.strong_augment, generator)
+
+    @property
+    def sees_features(self) -> bool:
+        """Whether faces are features of a frozen backbone."""
+        return self.config.training.input == "features"
 
     def autocast(self) -> torch.autocast:
         """The precision of forward passes and losses."""

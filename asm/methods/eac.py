@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from asm.config.schema import Section, Weight
 from asm.methods.base import Batch, Method
-from asm.parts import views
+from asm.parts import bank, views
 
 
 class Options(Section):
@@ -52,6 +52,8 @@ class EAC(Method):
     def views(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """A weak view and its mirror image, each [B, 3, S, S]. `shared`: the same patch is erased in both;
         `separate`: each has its own draw of erasing."""
+        if self.sees_features:
+            return bank.mirrored_pair(batch.faces, batch.generator)
         options, generator = self.config.augment, batch.generator
         if self.config.eac.erasing == "shared":
             view = self.weak(batch)

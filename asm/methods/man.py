@@ -32,9 +32,7 @@ from asm import losses, mining
 from asm.config.cell import CellConfig, StrongAugment
 from asm.config.schema import Section, Share, Weight
 from asm.methods.base import Batch, Method
-from asm.parts import views
 from asm.parts.batches import Samples
-from asm.parts.views import strong_view
 
 
 class Options(Section):
@@ -89,7 +87,7 @@ class MAN(Method):
 
         subset = self.subset[batch.rows]
         clean, ambiguous, noisy = (subset == code for code in (mining.CLEAN, mining.AMBIGUOUS, mining.NOISY))
-        strong = strong_view(batch.faces[noisy], self.config.strong_augment, batch.generator)
+        strong = self.strong_view(batch.faces[noisy], batch.generator)
         (c1, c2), (w1, w2), (s1, s2), (a1, a2) = self._forward(
             [weak[clean], weak[noisy], strong, weak[ambiguous]]
         )
@@ -114,9 +112,9 @@ class MAN(Method):
 
     def _mining_view(self, epoch: int) -> Callable[[Tensor], Tensor]:
         if self.config.man.mining_view == "eval":
-            return views.evaluation_view
+            return self.plain
         generator = Generator().manual_seed(self.config.seed * 1000 + epoch)  # not the training views'
-        return partial(views.weak_view, options=self.config.augment, generator=generator)
+        return partial(self.weak_view, generator=generator)
 
     def _lambda(self, epoch: int) -> float:
         options = self.config.man

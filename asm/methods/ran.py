@@ -76,6 +76,7 @@ class Options(Section):
 
 class RAN(Method):
     title = "RAN"
+    needs_pixels = "crops regions of the image"
     sections = {"ran": Options}
 
     def __init__(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from asm.faces.store import AlignedFaces
+    from asm.parts.bank import FeatureBank
 
 MEMORY_SHARE = 0.5  # of what is free may be filled with faces; the rest is for the networks
 READ_AHEAD = 4  # batches
@@ -27,10 +28,11 @@ READ_AHEAD = 4  # batches
 
 class StreamedFaces:
     """Faces that stay in host memory or on disk and come to the device a batch at a time, read ahead by a
-    thread. Stands in for a tensor uint8 [N, S, S, C] wherever faces are indexed or split.
+    thread. Stands in for a tensor uint8 [N, S, S, C] wherever faces are indexed or split; where networks
+    learn from features (bank.py), for float16 [N, V, D].
 
     Args:
-        source: uint8 [M, S, S, C], any number of rows; usually a memory map.
+        source: [M, ...], any number of rows; usually a memory map.
         rows: int64 [N], the rows of `source` that belong here.
         device: where batches arrive.
     """
@@ -38,6 +40,7 @@ class StreamedFaces:
     def __init__(self, source: Tensor, rows: Tensor, device: torch.device) -> None:
         self.source, self.rows, self.device = source, rows, device
         self.shape = torch.Size((len(rows), *source.shape[1:]))
+        self.nbytes = self.shape.numel() * source.element_size()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,7 +62,9 @@ class StreamedFaces:
     def _read(self, index: Tensor | slice) -> Tensor:
         rows = self.rows[index.cpu() if isinstance(index, Tensor) else index]
         faces = torch.empty(
-            (len(rows), *self.shape[1:]), dtype=torch.uint8, pin_memory=self.device.type == "cuda"
+            (len(rows), *self.shape[1:]),
+            dtype=self.source.dtype,
+            pin_memory=self.device.type == "cuda",
         )
         return torch.index_select(self.source, 0, rows, out=faces)  # lets other threads run meanwhile
 
@@ -78,8 +83,9 @@ def fetch(faces: Faces, parts: Iterable[Tensor]) -> Iterator[Tensor]:
 class Samples:
     """One split, in manifest order.
 
-    `ids` N strings, `faces` uint8 [N, S, S, C], `labels` int64 [N], `origin` int64 [N]: which of the data
-    sets that make up this one a sample comes from (all 0 where it is one).
+    `ids` N strings, `faces` uint8 [N, S, S, C] or their features float16 [N, V, D], `labels` int64 [N],
+    `origin` int64 [N]: which of the data sets that make up this one a sample comes from (all 0 where it is
+    one).
     """
 
     ids: list[str]
@@ -116,7 +122,7 @@ class Data:
     def to(self, device: torch.device) -> Data:
         """On the device: resident if all faces fit into `memory_for_faces`, else streamed."""
         splits = (self.train, self.valid, self.test)
-        resident = sum(split.faces.shape.numel() for split in splits) <= memory_for_faces(device)
+        resident = sum(split.faces.nbytes for split in splits) <= memory_for_faces(device)
         return Data(self.classes, *(split.to(device, resident) for split in splits), self.true)
 
 
@@ -142,7 +148,7 @@ def memory_for_faces(device: torch.device) -> int:
     return int(free * MEMORY_SHARE)
 
 
-def cell_data(aligned: AlignedFaces, labels: pd.DataFrame) -> Data:
+def cell_data(aligned: AlignedFaces | FeatureBank, labels: pd.DataFrame) -> Data:
     """A cell's data: the training samples of `labels` (columns `id`, `given`, `true`) and the untouched
     validation and test split. A training sample with the given label -1 is left out. Pixels stay in their
     file until `Data.to`.
@@ -183,7 +189,7 @@ def cell_data(aligned: AlignedFaces, labels: pd.DataFrame) -> Data:
 
 
 def _as_tensor(pixels: np.ndarray) -> Tensor:
-    """A view of the memory map [N, S, S, C]; never written to, though torch knows no read-only tensors."""
+    """A view of the memory map [N, ...]; never written to, though torch knows no read-only tensors."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(pixels)

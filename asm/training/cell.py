@@ -19,7 +19,7 @@ from torch import Tensor
 from asm import methods
 from asm.config.cell import CellConfig
 from asm.methods.base import Method
-from asm.parts import backbones, distributed
+from asm.parts import backbones, distributed, perceptron
 from asm.parts.batches import Data
 from asm.training import checkpoint, results
 from asm.training.epoch import evaluate, run_epoch
@@ -135,19 +135,15 @@ def _only_one(checkpoints: Path) -> contextlib.AbstractContextManager[None]:
 
 
 def make_method(config: CellConfig, data: Data, initial: dict[str, Tensor] | None) -> Method:
-    """The cell's method with its networks: one backbone, heads drawn from different seeds."""
+    """The cell's method with its networks: one backbone or its features, heads drawn from different seeds."""
     kind = methods.method_class(config.method)
     num_classes = len(data.classes)
-    networks = [
-        backbones.build(
-            config.training.backbone,
-            num_classes,
-            config.training.width,
-            initial,
-            head_seed=config.seed * 1000 + i,
-        )
-        for i in range(kind.num_networks)
-    ]
+    size, seeds = config.training, [config.seed * 1000 + i for i in range(kind.num_networks)]
+    if size.input == "features":
+        inputs = data.train.faces.shape[-1]
+        networks = [perceptron.build(num_classes, inputs, size.hidden, size.dropout, seed) for seed in seeds]
+    else:
+        networks = [backbones.build(size.backbone, num_classes, size.width, initial, seed) for seed in seeds]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed * 1000 + 500)  # of whatever else a method has to learn
         return kind(config, networks, num_classes, data.train)

@@ -13,7 +13,6 @@ from torch import Tensor
 from asm.config.cell import CellConfig
 from asm.methods.base import EVALUATION_BATCH, Method
 from asm.parts.batches import Data, Faces, fetch
-from asm.parts.views import evaluation_view
 
 TSNE_TRAINING_SAMPLES = 1500
 
@@ -88,5 +87,5 @@ def _features(method: Method, faces: Faces, rows: Tensor) -> np.ndarray:
     method.eval()
     with torch.inference_mode():
         parts = fetch(faces, rows.split(EVALUATION_BATCH))
-        features = [method.networks[0].features(evaluation_view(part)) for part in parts]
+        features = [method.networks[0].features(method.plain(part)) for part in parts]
     return torch.cat(features).float().cpu().numpy()

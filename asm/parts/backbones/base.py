@@ -20,6 +20,7 @@ class Backbone(nn.Module):
 
     # Names of a published weights file, by prefix, and ours: {"conv1": "stem.0"}
     published_names: ClassVar[dict[str, str]] = {}
+    smallest_image: ClassVar[int] = 32  # side, in pixels
 
     stem: nn.Module
     stages: nn.ModuleList

@@ -1,0 +1,219 @@
+"""The bank of views (asm/parts/bank.py): what a frozen backbone makes of weak and strong views of each face.
+
+A stage's map is averaged over the cells of a grid; the numbers of all stages are standardised and reduced to
+their principal components, both learnt from the training faces as they are, without labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
+from torch import Generator, Tensor
+from tqdm import tqdm
+
+from asm.config.cell import Augment, StrongAugment
+from asm.config.schema import Positive, Section
+from asm.errors import InputError
+from asm.faces.store import AlignedFaces
+from asm.parts import bank, views
+from asm.parts.backbones import Backbone
+from asm.training.epoch import epoch_seed
+
+BLOCK = 128  # faces; a block is drawn from a seed of its own
+STAMP, PROJECTION = "stamp", "projection.npz"
+
+
+class Features(Section):
+    """The section `features` of params.yaml."""
+
+    cells: dict[Positive, Positive]  # stage, counted from 1 -> side of the grid that its map is averaged on
+    components: Positive  # principal components kept
+    views: Annotated[int, Field(ge=2, multiple_of=2)]  # weak ones and, as many, strong ones of a face
+    seed: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """(x - mean) / scale, then the principal components [D', D], whose mean variance is 1."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+    components: np.ndarray
+
+    def __call__(self, features: Tensor) -> np.ndarray:
+        """float16 [B, D] of pooled features [B, D']."""
+        standard = (features.cpu().numpy() - self.mean) / self.scale
+        return (standard @ self.components).astype(np.float16)
+
+
+def fit_projection(features: np.ndarray, components: int) -> Projection:
+    """Of the training faces' pooled features, float32 [N, D'].
+
+    Raises:
+        InputError: fewer faces or features than components.
+    """
+    if components > min(features.shape):
+        raise InputError(
+            f"features.components: {components} cannot be had from {features.shape[0]} training faces with "
+            f"{features.shape[1]} features each; lower it in params.yaml"
+        )
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    scale[scale < 1e-6] = 1.0  # a feature that is always the same
+    with threadpool_limits(1):  # the same sums whatever the number of cores
+        fitted = PCA(components, svd_solver="covariance_eigh").fit((features - mean) / scale)
+    spread = np.sqrt(fitted.explained_variance_.mean())
+    return Projection(mean, scale, np.ascontiguousarray(fitted.components_.T / spread))
+
+
+def pooled(network: Backbone, images: Tensor, cells: dict[int, int]) -> Tensor:
+    """The means over `cells` (stage, from 1 -> side of its grid) of a backbone's maps, float32 [B, D'],
+    of images [B, 3, S, S]. Later stages are not run."""
+    x, found = network.stem(images), []
+    for number, stage in enumerate(network.stages[: max(cells)], start=1):
+        x = stage(x)
+        if number in cells:
+            found.append(F.adaptive_avg_pool2d(x, cells[number]).flatten(1))
+    return torch.cat(found, dim=1).float()
+
+
+@torch.inference_mode()
+def write_bank(
+    aligned: AlignedFaces,
+    network: Backbone,
+    options: Features,
+    weak: Augment,
+    strong: StrongAugment,
+    out: Path,
+    work: Path,
+    device: torch.device,
+    stamp: str,
+) -> dict[str, Any]:
+    """Compute the bank of all faces and write it to `out`; faces that are not for training have the first
+    view alone, the others are 0.
+
+    Args:
+        network: the backbone with its weights; put into evaluation mode.
+        work: where an interrupted run keeps its place; emptied at the end.
+        stamp: of the code and whatever else decides the outcome, beside the arguments.
+
+    Returns:
+        The summary that is kept beside the features.
+
+    Raises:
+        InputError: see `fit_projection`; a stage that the backbone does not have.
+    """
+    if max(options.cells) > len(network.stages):
+        raise InputError(
+            f"features.cells: the backbone has {len(network.stages)} stages, found {max(options.cells)}"
+        )
+    network = network.eval().to(device, memory_format=torch.channels_last)
+    faces, training = aligned.faces, (aligned.manifest["split"] == "train").to_numpy()
+    digest = _digest(aligned, network, stamp, options, weak, strong)
+    if not (work / STAMP).is_file() or (work / STAMP).read_text(encoding="utf-8") != digest:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        (work / STAMP).write_text(digest, encoding="utf-8")
+
+    def seen(rows: slice) -> Tensor:
+        return torch.from_numpy(faces[rows]).to(device)
+
+    if not (work / PROJECTION).is_file():
+        rows = np.flatnonzero(training)
+        parts = [
+            pooled(
+                network, views.evaluation_view(torch.from_numpy(faces[part]).to(device)), options.cells
+            ).cpu()
+            for part in tqdm(
+                np.array_split(rows, -(-len(rows) // BLOCK)), "features: projection", file=sys.stderr
+            )
+        ]
+        projection = fit_projection(torch.cat(parts).numpy(), options.components)
+        with open(work / "partial", "wb") as file:
+            np.savez(file, **vars(projection))
+        (work / "partial").replace(work / PROJECTION)
+    with np.load(work / PROJECTION) as parts:
+        projection = Projection(**parts)
+
+    shape = (len(faces), 1 + 2 * options.views, options.components)
+    block_bytes = BLOCK * shape[1] * shape[2] * 2
+    with open(work / "rows", "ab") as file:
+        done = file.tell() // block_bytes
+        file.truncate(done * block_bytes)
+        starts = range(done * BLOCK, len(faces), BLOCK)
+        for start in tqdm(starts, "features", file=sys.stderr, unit="block"):
+            rows = slice(start, start + BLOCK)
+            generator = Generator().manual_seed(epoch_seed(options.seed, start))
+            block = np.zeros((len(faces[rows]), *shape[1:]), np.float16)
+            block[:, 0] = projection(pooled(network, views.evaluation_view(seen(rows)), options.cells))
+            chosen = training[rows]
+            if chosen.any():
+                images = seen(rows)[torch.from_numpy(chosen).to(device)]
+                for number, view in enumerate(
+                    _views(images, options.views, weak, strong, generator), start=1
+                ):
+                    block[chosen, number] = projection(pooled(network, view, options.cells))
+            file.write(block.tobytes())
+            file.flush()
+    return _finish(aligned, work, out, shape)
+
+
+def _views(
+    images: Tensor, count: int, weak: Augment, strong: StrongAugment, generator: Generator
+) -> list[Tensor]:
+    """In the order of the bank, after the first."""
+    upright = weak.model_copy(update={"flip": 0.0})
+    found = []
+    for _ in range(count // 2):
+        view = views.weak_view(images, upright, generator)
+        found += [view, view.flip(3).contiguous(memory_format=torch.channels_last)]
+    return found + [views.strong_view(images, strong, generator) for _ in range(count)]
+
+
+def _digest(aligned: AlignedFaces, network: Backbone, stamp: str, *options: Any) -> str:
+    """Of all that decides the bank."""
+    found = hashlib.sha256(f"{torch.__version__}\0{stamp}\0".encode())
+    for part in options:
+        found.update(part.model_dump_json().encode())
+    found.update("\n".join(aligned.manifest["split"]).encode())
+    for start in range(0, len(aligned.faces), 1024):
+        found.update(aligned.faces[start : start + 1024].tobytes())
+    for name, value in network.backbone_state().items():
+        found.update(name.encode() + value.cpu().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _finish(aligned: AlignedFaces, work: Path, out: Path, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Rows, manifest and summary to `out`; the work folder goes."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    found = hashlib.sha256()
+    with open(out / bank.VIEWS, "wb") as file, open(work / "rows", "rb") as rows:
+        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        while part := rows.read(2**24):
+            file.write(part)
+            found.update(part)
+    aligned.manifest.to_csv(out / bank.MANIFEST, index=False)
+    summary = {
+        "dataset": aligned.name,
+        "classes": list(aligned.classes),
+        "faces": shape[0],
+        "views": shape[1],
+        "components": shape[2],
+        "sha256": found.hexdigest(),
+    }
+    (out / bank.SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(work)
+    return summary

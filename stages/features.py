@@ -1,0 +1,35 @@
+"""The bank of views of one data set: features of a frozen backbone, computed once for all cells."""
+
+import checkout
+
+import argparse
+from pathlib import Path
+
+from asm.config.cell import Augment, StrongAugment
+from asm.config.schema import parse
+from asm.errors import InputError, reported
+from asm.faces import store
+from asm.parts import backbones
+from asm.parts.device import pick_device
+from asm.parts.weights import read_weights
+from asm.training.features import Features, write_bank
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--faces", type=Path, required=True)
+    parser.add_argument("--init", type=Path, required=True, help="weights of the frozen backbone")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="where an interrupted run keeps its place")
+    args = parser.parse_args()
+    with reported():
+        config = checkout.configuration(args.config, "features")
+        weights = args.init / "weights.safetensors"
+        if not weights.is_file():
+            raise InputError(f"{args.init}: `weights: none` leaves nothing to freeze; name another init")
+        name, width = config["backbone"], config["width"]
+        network = backbones.build(name, 1, width, read_weights(weights, name, width), head_seed=0)
+        sections = {"features": Features, "augment": Augment, "strong_augment": StrongAugment}
+        options = [parse(kind, config[key], f"{args.config}: {key}") for key, kind in sections.items()]
+        places = {"out": args.out, "work": args.work, "device": pick_device(), "stamp": config["code"]}
+        print(write_bank(store.load(args.faces), network, *options, **places))
