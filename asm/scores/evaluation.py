@@ -22,6 +22,7 @@ from asm.scores.schema import (
     Cost,
     Curves,
     FaceCounts,
+    Fit,
     GivenLabels,
     Mining,
     NetworkAccuracy,
@@ -70,8 +71,11 @@ def evaluate(run: Path, manifest: pd.DataFrame, faces: FaceCounts, noise: dict[s
         faces=faces,
         cost=Cost(parameters=info["parameters"], forward_passes=float(history["forward_passes"].iloc[-1])),
         test=_on_test(run, manifest, history, info["classes"]),
+        fit=fit_scores(train),
         curves=_curves(history, info["classes"]),
-        mining=mining_scores(train, rows, config.get("thresholds", {}).get("confidence", "label")),
+        mining=mining_scores(
+            train, rows, history, info["classes"], config.get("thresholds", {}).get("confidence", "label")
+        ),
         label_quality=assess(config, history, train, rows),
     )
 
@@ -116,8 +120,19 @@ def subset_quality(codes: np.ndarray, known: np.ndarray, subset: str) -> dict[st
     }
 
 
+def fit_scores(train: dict[str, np.ndarray]) -> Fit:
+    """How much of the right and of the wrong given labels the networks' mean probabilities after the last
+    epoch repeat. `train`: the arrays of train_predictions.npz."""
+    learned, right = train["probabilities"].argmax(1) == train["given"], train["given"] == train["true"]
+    return Fit(right=_share(learned, right), wrong=_share(learned, ~right))
+
+
 def mining_scores(
-    train: dict[str, np.ndarray], rows: pd.DataFrame, confidence: str = "label"
+    train: dict[str, np.ndarray],
+    rows: pd.DataFrame,
+    history: pd.DataFrame,
+    classes: list[str],
+    confidence: str = "label",
 ) -> Mining | None:
     """Mining against the true labels, epoch by epoch; None for a method that does not mine.
 
@@ -126,6 +141,8 @@ def mining_scores(
     Args:
         train: the arrays of train_predictions.npz.
         rows: the manifest's rows of these samples (optional `ambiguous`, `votes_*`).
+        history: the run's, with T_c for a method with thresholds.
+        classes: their names.
         confidence: the run's reading of Eq. 3 ("label" or "max"), by which a low confidence should tell wrong
             labels.
     """
@@ -135,14 +152,28 @@ def mining_scores(
     wrong = given != train["true"]
     confident = mining.confidence(torch.from_numpy(probs), torch.from_numpy(given), confidence).numpy()
     quality = [subset_quality(codes, wrong, "noisy") for codes in subsets]
+    noisy = subsets == mining.SUBSETS.index("noisy")
     return Mining(
         epoch=train["epochs"].tolist(),
         **{f"noisy_{name}": [epoch[name] for epoch in quality] for name in ("precision", "recall", "f1")},
         wrong_share={subset: [epoch["share"][subset] for epoch in quality] for subset in mining.SUBSETS},
+        right_noisy=[_share(called, ~wrong) for called in noisy],
+        right_noisy_by_class={
+            name: _share(noisy[-1], ~wrong & (given == k)) for k, name in enumerate(classes)
+        },
+        clean_threshold_start=_clean_threshold(history, int(train["epochs"][0]), len(classes)),
         auroc_wrong=_auroc(wrong, -confident),
         ambiguity=_ambiguity(subsets[-1], probs, rows),
         vote_entropy_spearman=_vote_correlation(probs, rows),
     )
+
+
+def _clean_threshold(history: pd.DataFrame, epoch: int, classes: int) -> float | None:
+    """Mean T_c over the classes in one epoch; None for a method without thresholds."""
+    names = [f"threshold_clean_{k}" for k in range(classes)]
+    if names[0] not in history:
+        return None
+    return float(history.loc[history["epoch"] == epoch, names].to_numpy(float).mean())
 
 
 def _ambiguity(codes: np.ndarray, probs: np.ndarray, rows: pd.DataFrame) -> Ambiguity | None:
@@ -246,6 +277,11 @@ def _auroc(positive: np.ndarray, score: np.ndarray) -> float | None:
     if positive.all() or not positive.any():
         return None
     return float(roc_auc_score(positive, score))
+
+
+def _share(marked: np.ndarray, among: np.ndarray) -> float | None:
+    """Of the samples in `among` (bool [N]) the share that is `marked`; None where there are none."""
+    return float(marked[among].mean()) if among.any() else None
 
 
 def _number(value: float) -> float | None:

@@ -44,6 +44,8 @@ class MiningRule:
         kind: reading of Eq. 3, "label" or "max".
         previous: T_c [K] for classes without a correct prediction.
         fixed: (T_c, T_n), both [K], where they are not adaptive.
+        noisy: reading of Eq. 2, "complement" or "per_class".
+        max_noisy: at most this share of a class is called noisy.
     """
 
     def __init__(
@@ -53,16 +55,21 @@ class MiningRule:
         kind: str,
         previous: np.ndarray,
         fixed: tuple[np.ndarray, np.ndarray] | None = None,
+        noisy: str = "complement",
+        max_noisy: float = 1.0,
     ) -> None:
         p, y = torch.from_numpy(probs), torch.from_numpy(labels)
         if fixed is None:
             clean = mining.clean_thresholds(p, y, torch.from_numpy(previous).to(p.dtype))
-            noisy = mining.noisy_thresholds(clean)
+            below = mining.noisy_thresholds(clean, noisy)
         else:
-            clean, noisy = (torch.from_numpy(t).to(p.dtype) for t in fixed)
+            clean, below = (torch.from_numpy(t).to(p.dtype) for t in fixed)
         confidence = mining.confidence(p, y, kind)
-        self.subsets = mining.partition(confidence, y, clean, noisy).numpy()
-        self.confidence, self.clean, self.noisy = confidence.numpy(), clean[y].numpy(), noisy[y].numpy()
+        subsets = mining.partition(confidence, y, clean, below)
+        if max_noisy < 1:
+            subsets = mining.cap_noisy(subsets, confidence, y, max_noisy)
+        self.subsets = subsets.numpy()
+        self.confidence, self.clean, self.noisy = confidence.numpy(), clean[y].numpy(), below[y].numpy()
 
 
 def rivals(probs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
@@ -163,7 +170,8 @@ def rule_of(
         for name in ("clean", "noisy")
     )
     fixed = None if options["adaptive"] else (clean, noisy)
-    return MiningRule(probs, labels, options["confidence"], clean, fixed)
+    kinds = options["noisy"], options["max_noisy"]
+    return MiningRule(probs, labels, options["confidence"], clean, fixed, *kinds)
 
 
 def _ambiguous(

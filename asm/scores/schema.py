@@ -68,6 +68,15 @@ class OnTest(Model):
     unambiguous_accuracy: Share | None
 
 
+class Fit(Model):
+    """What the networks have learned of their training labels: the share of the samples whose most probable
+    class after the last epoch is the given label, among those whose given label is `right` and `wrong` (how
+    much of the noise is memorised). None where there are none."""
+
+    right: Share | None
+    wrong: Share | None
+
+
 class Curves(Model):
     """The run's course; `subset_*`: each one's share of the training samples; `threshold_clean` by class."""
 
@@ -98,8 +107,11 @@ class Mining(Model):
     """The mined subsets by epoch, from the first mined one.
 
     `noisy_*`: the noisy subset as a detector of wrong labels; `wrong_share`: the share of wrong labels in
-    each subset; `auroc_wrong`: how well a low confidence tells wrong labels; `vote_entropy_spearman`: rank
-    correlation of the prediction's entropy with that of the annotators' votes.
+    each subset; `right_noisy`: the share of the samples with a right label that are called noisy,
+    `right_noisy_by_class` the same in the last epoch by given class; `clean_threshold_start`: mean T_c over
+    the classes in the first mined epoch, None for a method without thresholds; `auroc_wrong`: how well a low
+    confidence tells wrong labels; `vote_entropy_spearman`: rank correlation of the prediction's entropy with
+    that of the annotators' votes.
     """
 
     epoch: list[int]
@@ -107,13 +119,17 @@ class Mining(Model):
     noisy_recall: Series
     noisy_f1: Series
     wrong_share: dict[str, Series]
+    right_noisy: Series
+    right_noisy_by_class: dict[str, Share | None]
+    clean_threshold_start: Share | None
     auroc_wrong: Share | None
     ambiguity: Ambiguity | None
     vote_entropy_spearman: Correlation | None
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
-        named = {f"noisy_{score}": getattr(self, f"noisy_{score}") for score in ("precision", "recall", "f1")}
+        names = ("noisy_precision", "noisy_recall", "noisy_f1", "right_noisy")
+        named = {name: getattr(self, name) for name in names}
         return _check_lengths(self, named | _dotted("wrong_share", self.wrong_share))
 
 
@@ -221,6 +237,7 @@ class Scores(Model):
     faces: FaceCounts
     cost: Cost
     test: OnTest
+    fit: Fit
     curves: Curves
     mining: Mining | None
     label_quality: LabelQuality | None

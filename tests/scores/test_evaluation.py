@@ -32,7 +32,7 @@ def mined(run, manifest=None):
     """The scores of the mining alone."""
     train = read_arrays(run / "train_predictions.npz")
     rows = rows_of(make_manifest() if manifest is None else manifest, train["ids"], run)
-    return evaluation.mining_scores(train, rows)
+    return evaluation.mining_scores(train, rows, pd.read_csv(run / "history.csv"), ["a", "b", "c"])
 
 
 @pytest.fixture
@@ -167,6 +167,46 @@ def test_noisy_subset_against_the_wrong_labels(scores):
         "ambiguous": [0.0, None],
         "noisy": [0.5, 1.0],
     }
+
+
+def test_fit_of_the_right_and_the_wrong_given_labels(run, scores):
+    # most probable 0 1 1 0 2 0 for the labels 0 0* 1 1 2 2*, * wrong: of the right ones three, of the wrong
+    # ones none are learned
+    assert scores.fit == schema.Fit(right=0.75, wrong=0.0)
+    stored = dict(np.load(run / "train_predictions.npz"))
+    stored["given"][1] = 2  # still wrong
+    stored["probabilities"][1] = [0.2, 0.3, 0.5]  # and now learned
+    assert evaluation.fit_scores(stored) == schema.Fit(right=0.75, wrong=0.5)
+    all_right, all_wrong = ({**stored, "true": stored["given"] + step} for step in (0, 1))
+    assert evaluation.fit_scores(all_right) == schema.Fit(right=4 / 6, wrong=None)
+    assert evaluation.fit_scores(all_wrong) == schema.Fit(right=None, wrong=4 / 6)
+
+
+def test_a_method_that_does_not_mine_has_a_fit_too(tmp_path):
+    write_run(tmp_path / "run", networks=1)
+    assert evaluate(tmp_path / "run").fit == schema.Fit(right=0.75, wrong=0.0)
+
+
+def test_right_labels_that_are_called_noisy(run, scores):
+    # right: 0, 2, 3, 4; noisy: 1 and 4, then 1 and 5
+    found = scores.mining
+    assert found.right_noisy == [0.25, 0.0]
+    assert found.right_noisy_by_class == {"a": 0.0, "b": 0.0, "c": 0.0}
+    stored = dict(np.load(run / "train_predictions.npz"))
+    np.savez(run / "train_predictions.npz", **{**stored, "subsets": stored["subsets"][::-1]})
+    found = mined(run)
+    assert found.right_noisy == [0.0, 0.25]
+    assert found.right_noisy_by_class == {"a": 0.0, "b": 0.0, "c": 1.0}  # of c only 4 has a right label
+    np.savez(run / "train_predictions.npz", **{**stored, "true": np.array([0, 1, 1, 1, 0, 0])})
+    assert mined(run).right_noisy_by_class["c"] is None
+
+
+def test_the_clean_threshold_when_mining_starts(run, scores):
+    assert scores.mining.clean_threshold_start == pytest.approx(0.7)  # of epoch 5; .8 to .82 later
+    history = pd.read_csv(run / "history.csv")
+    plain = history[[name for name in history if not name.startswith("threshold")]]
+    plain.to_csv(run / "history.csv", index=False)  # MAN's
+    assert mined(run).clean_threshold_start is None
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,17 @@ def test_eq_3_as_printed_and_fixed_thresholds():
     assert fixed.subsets.tolist() == [CLEAN, CLEAN, NOISY, CLEAN, AMBIGUOUS, NOISY]
 
 
+def test_other_rules_for_the_noisy_samples():
+    per_class = MiningRule(PROBS, LABELS, "label", PREVIOUS, noisy="per_class")
+    np.testing.assert_allclose(per_class.noisy, [0.1, 0.1, 0.1, 0.125, 0.125, 0.025])
+    assert NOISY not in per_class.subsets  # sample 2 has .1
+    some = {"fixed": (np.full(3, 0.95), np.full(3, 0.92))}
+    assert (MiningRule(PROBS, LABELS, "label", PREVIOUS, **some).subsets == NOISY).all()
+    capped = MiningRule(PROBS, LABELS, "label", PREVIOUS, **some, max_noisy=0.4)
+    # 1.2 of class 0's three, .8 of class 1's two and .4 of class 2's one: those ranked below that
+    assert capped.subsets.tolist() == [AMBIGUOUS, NOISY, NOISY, AMBIGUOUS, NOISY, NOISY]
+
+
 def test_rivals_by_hand_and_the_loss_ranks_as_self_confidence():
     scores = label_quality.rivals(PROBS, LABELS)
     np.testing.assert_allclose(scores["margin"], [-0.8, -0.5, -0.7, -0.55, -0.3, -0.15])
@@ -94,6 +105,7 @@ def make_run(method: str = "asm", thresholds: dict | None = None) -> dict:
     probs /= probs.sum(1, keepdims=True)
     wrong = np.arange(n) % 5 == 0
     options = {"adaptive": True, "confidence": "label", "init_clean": 0.8, "init_noisy": 0.2}
+    options |= {"noisy": "complement", "max_noisy": 1.0}
     config = {"method": method} | ({"thresholds": options | (thresholds or {})} if method == "asm" else {})
     return {
         "config": config,
