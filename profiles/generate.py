@@ -320,7 +320,7 @@ def _ferplus(cells: Cells, more: str = "", tag: str = "") -> str:
     return f"""\
 datasets:
 {datasets}{NOISES}\
-  real: {{kind: original, rate: 0.32}} # FER2013's own labels; the rate is for the methods that must be told it
+  real: {{kind: original, rate: 0.32}} # FER2013's own labels; the rate: for methods that are told it
 inits:
 {used}{cells}\
 tsne: [{drawn[0]}, {drawn[1]}]
