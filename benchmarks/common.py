@@ -113,6 +113,7 @@ def asm_config(image_size: int, width: int, batch_size: int, precision: str = "f
         "seed": 0,
         "schedule": "fair",
         "training": {
+            "input": "aligned",
             "image_size": image_size,
             "width": width,
             "epochs": 100,

@@ -121,8 +121,16 @@ def _project(path: Path, cells: int) -> list[str]:
         for i in range(cells)
     ]
     profile = {
-        "training": {"image_size": 48, "width": 16, "epochs": 1, "warmup_epochs": 0, "batch_size": 32},
+        "training": {
+            "input": "aligned",
+            "image_size": 48,
+            "width": 16,
+            "epochs": 1,
+            "warmup_epochs": 0,
+            "batch_size": 32,
+        },
         "render": {"faces": {"train": 7, "valid": 7, "test": 7}},
+        "features": {},
         "datasets": {"faces": {"source": "synthetic", "root": "data/rendered/faces"}},
         "noises": {f"n{r:02d}": {"kind": "symmetric", "rate": r / 100} for r in (0, 10, 20, 30)},
         "inits": {"none": {"weights": "none"}},

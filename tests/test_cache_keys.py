@@ -34,6 +34,7 @@ INSTANCES = {
     **{f"train@{method}": ("train", training(method)) for method in METHODS},
     **{f"align@{source}": ("align", {"source": source}) for source in SOURCES},
     "init": ("init", {"backbone": "resnet18"}),
+    "features": ("features", {"backbone": "resnet18"}),
     **{stage: (stage, {}) for stage in ("configs", "render", "corrupt", "evaluate", "tsne", "report")},
 }
 
@@ -238,9 +239,10 @@ def test_a_clone_and_a_worktree_run_their_own_code(smoke, tmp_path):
 
 
 LISTED = """\
-training: {image_size: 32, width: 4, epochs: 1, warmup_epochs: 0, batch_size: 8}
+training: {input: aligned, image_size: 32, width: 4, epochs: 1, warmup_epochs: 0, batch_size: 8}
 render:
   synthetic: {train: 14, valid: 7, test: 7}
+features: {}
 datasets:
   synthetic: {source: synthetic, root: data/rendered/synthetic}
 noises:

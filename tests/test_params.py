@@ -22,10 +22,10 @@ COMMITTED = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
 def keys(content: dict, *above: str) -> Iterator[tuple[str, ...]]:
-    """The paths of all keys, sections included; what `published` holds is optional."""
+    """The paths of all keys, sections included; what `published` and `features.cells` hold is optional."""
     for key, value in content.items():
         yield (*above, key)
-        if isinstance(value, dict) and key != "published":
+        if isinstance(value, dict) and key not in ("published", "cells"):
             yield from keys(value, *above, key)
 
 

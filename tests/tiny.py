@@ -60,7 +60,14 @@ def make_config(method: str = "asm", **sections) -> CellConfig:
         "seed": 0,
         "schedule": "fair",
         "code": "tests",
-        "training": {"input": "aligned", "image_size": 32, "width": 4, "epochs": 4, "warmup_epochs": 1, "batch_size": 8},
+        "training": {
+            "input": "aligned",
+            "image_size": 32,
+            "width": 4,
+            "epochs": 4,
+            "warmup_epochs": 1,
+            "batch_size": 8,
+        },
         **{
             name: getattr(PARAMS, name).model_dump()
             for name in ("optimizer", "sampling", "augment", *kind.sections)
