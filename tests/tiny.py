@@ -1,5 +1,6 @@
 """Tiny data that every test can train on: three classes told apart by colour, 32 px."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +26,22 @@ def make_samples(prefix: str, count: int, seed: int) -> Samples:
     )
 
 
-def make_data(train: int = 30, wrong: int = 6) -> Data:
+def make_bank_samples(prefix: str, count: int, seed: int) -> Samples:
+    """The same from a bank of 4 weak and 4 strong views with 6 features: two are larger in each class."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    features = rng.standard_normal((count, 1, 6)) + 0.3 * rng.standard_normal((count, 9, 6))
+    features += 2.0 * (np.arange(6) % 3 == labels[:, None])[:, None]
+    samples = make_samples(prefix, count, seed)
+    return Samples(samples.ids, torch.from_numpy(features.astype(np.float16)), samples.labels, samples.origin)
+
+
+def make_data(train: int = 30, wrong: int = 6, make: Callable[..., Samples] = make_samples) -> Data:
     """`wrong` of the training labels are wrong."""
-    samples = make_samples("train", train, 0)
+    samples = make("train", train, 0)
     true = samples.labels.numpy().copy()
     samples.labels[:wrong] = (samples.labels[:wrong] + 1) % 3
-    return Data(
-        ("red", "green", "blue"), samples, make_samples("valid", 6, 1), make_samples("test", 12, 2), true
-    )
+    return Data(("red", "green", "blue"), samples, make("valid", 6, 1), make("test", 12, 2), true)
 
 
 PARAMS = load_params(Path(__file__).resolve().parents[1] / "params.yaml")
@@ -46,6 +55,9 @@ def weak_options(**changed) -> Augment:
 def strong_options(**changed) -> StrongAugment:
     """The strong view's options of params.yaml, with these changed."""
     return StrongAugment(**PARAMS.strong_augment.model_dump() | changed)
+
+
+HEAD = {"input": "features", "hidden": 16, "dropout": 0.1}  # in `training`, for heads on features
 
 
 def make_config(method: str = "asm", **sections) -> CellConfig:
