@@ -114,7 +114,7 @@ ON_FEATURES = (
     "nct",
 )
 OTHERS_ON_FEATURES = ("jocor", "decoupling", "ipa2lt", "dacl", "dmue")  # RAN crops images
-HEADS = "set: {optimizer: {lr: 0.002, lr_decay: 0.86}}"
+HEADS = "set: {optimizer: {lr: 0.002, lr_decay: 0.86, weight_decay: 0.0}}"
 REGIMES = {  # from the weakest heads to the strongest
     "weak": "training: {hidden: 64, dropout: 0.5}, optimizer: {weight_decay: 0.001}",
     "small": "training: {hidden: 128}, optimizer: {weight_decay: 0.0005}",
