@@ -74,14 +74,23 @@ training:
 render: {} # nothing to draw: the images are real
 features: {ferplus: dlib, ferplus7: dlib}
 """
-FERPLUS_GPU_HEAD = """\
-# FER+ with the paper's network and image size on one GPU: ferplus's cells and more, two seeds of each.
-# 30 of the paper's 100 epochs: the rate has fallen to 5 % of its start by then. With other initial weights:
-# an entry {weights: imagenet, path: resnet18-f37072fd.pth} of `inits`, named in the cells.
+FINETUNE_HEAD = """\
+# Fine-tuning, as the paper does it: all layers of dlib's face-recognition network on FER+, at a size for CPU
+# cores with patience: half an hour (baseline) to an hour and a half (ASM) a cell on one core.
 # Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
 training:
-  {input: aligned, image_size: 224, width: 64, epochs: 30, warmup_epochs: 10, batch_size: 128,
-   precision: bf16}
+  {input: aligned, image_size: 80, backbone: dlib29, width: 32, epochs: 12, warmup_epochs: 2, batch_size: 64}
+render: {} # nothing to draw: the images are real
+features: {} # no frozen backbone: all layers are trained
+"""
+FERPLUS_GPU_HEAD = """\
+# The whole grid of the profile ferplus with all layers trained, on one GPU. If you have MS-Celeb-1M weights:
+# backbone resnet18, width 64, image_size 224, and {weights: msceleb, path: resnet18_msceleb.pth} in `inits`.
+# 30 of the paper's 100 epochs: the rate has fallen to 5 % of its start by then.
+# Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
+training:
+  {input: aligned, image_size: 112, backbone: dlib29, width: 32, epochs: 30, warmup_epochs: 5,
+   batch_size: 128, precision: bf16}
 render: {} # nothing to draw: the images are real
 features: {} # no frozen backbone: all layers are trained
 """
@@ -115,13 +124,17 @@ ON_FEATURES = (
 )
 OTHERS_ON_FEATURES = ("jocor", "decoupling", "ipa2lt", "dacl", "dmue")  # RAN crops images
 HEADS = "set: {optimizer: {lr: 0.002, lr_decay: 0.86, weight_decay: 0.0}}"
+FINE_TUNED = "set: {optimizer: {lr: 0.0005}}"
 REGIMES = {  # from the weakest heads to the strongest
     "weak": "training: {hidden: 64, dropout: 0.5}, optimizer: {weight_decay: 0.001}",
     "small": "training: {hidden: 128}, optimizer: {weight_decay: 0.0005}",
     "middle": "training: {hidden: 256}",
     "large": "",
     "long": "training: {epochs: 32, warmup_epochs: 6}, optimizer: {lr_decay: 0.93}",
-    "late": "training: {warmup_epochs: 8}",
+}
+LATE = {
+    "small_late": "training: {hidden: 128, warmup_epochs: 8}, optimizer: {weight_decay: 0.0005}",
+    "large_late": "training: {warmup_epochs: 8}",
 }
 RULES = {
     "": "",
@@ -132,7 +145,6 @@ RULES = {
     "_cap": "thresholds: {max_noisy: 0.3}",
     "_hold": "thresholds: {mine_above: 0.8}",
 }
-REAL_FACES = ("baseline", "scn", "rul", "eac", "man", "asm")
 MAX_CONFIDENCE = "thresholds: {confidence: max}"  # Eq. 3 as printed
 TABLE_2 = (("at", "mutual, consistency"), ("at_mut", "consistency"), ("at_usc", "mutual"))
 
@@ -253,6 +265,25 @@ headline:
 
 def ferplus() -> str:
     """The profile ferplus."""
+    return FERPLUS_HEAD + _ferplus(_whole_ferplus(OTHERS_ON_FEATURES), HEADS)
+
+
+def ferplus_gpu() -> str:
+    """The profile ferplus_gpu."""
+    return FERPLUS_GPU_HEAD + _ferplus(_whole_ferplus(("ran", *OTHERS_ON_FEATURES)), FINE_TUNED)
+
+
+def ferplus_finetune() -> str:
+    """The profile ferplus_finetune."""
+    cells = Cells("dlib")
+    for dataset, noise in (("ferplus", "n30"), ("ferplus7", "real"), ("ferplus", "n00")):
+        for method in ("asm", "baseline", "two_networks"):
+            cells.add(dataset, noise, method, (0,))
+    return FINETUNE_HEAD + _ferplus(cells, FINE_TUNED)
+
+
+def _whole_ferplus(others: Iterable[str]) -> Cells:
+    """Table 1, real noise and ASM's ablations; `others` at 30 % and real noise only."""
     cells, three, five = Cells("dlib"), (0, 1, 2), (0, 1, 2, 3, 4)
     places = (*(("ferplus", n) for n in ("n30", "n00")), ("ferplus7", "real"))
     for dataset, noise in (*places, ("ferplus", "n10"), ("ferplus", "n20")):
@@ -266,11 +297,11 @@ def ferplus() -> str:
         cells.add("ferplus7", "n00", method, three)
     for dataset, noise in places:
         if noise != "n00":
-            for method in OTHERS_ON_FEATURES:
+            for method in others:
                 cells.add(dataset, noise, method, three)
     cells.thresholds("ferplus", "n30", three)
     cells.curves("ferplus", "n30", three)
-    return FERPLUS_HEAD + _ferplus(cells, HEADS)
+    return cells
 
 
 def regimes() -> str:
@@ -283,21 +314,9 @@ def regimes() -> str:
             for rule, rule_changes in RULES.items():
                 change = ", ".join(part for part in (changes, rule_changes) if part)
                 cells.add(dataset, noise, "asm", seeds, f"{rule}_{regime}", change)
+        for regime, changes in LATE.items():  # the warm-up is nothing to the others
+            cells.add(dataset, noise, "asm", seeds, f"_{regime}", changes)
     return REGIMES_HEAD + _ferplus(cells, HEADS, "large")
-
-
-def ferplus_gpu() -> str:
-    """The profile ferplus_gpu."""
-    cells, seeds = Cells("au"), (0, 1)
-    for dataset, noise in (*(("ferplus", n) for n in ("n00", "n10", "n20", "n30")), ("ferplus7", "real")):
-        for method in REAL_FACES:
-            cells.add(dataset, noise, method, seeds)
-        cells.add(dataset, noise, "asm", seeds, "_max", MAX_CONFIDENCE)
-        for method in ("baseline", "asm"):
-            cells.starting_from("scratch").add(dataset, noise, method, seeds, "_scratch")
-    for method in ("baseline", "asm"):
-        cells.add("ferplus7", "n00", method, seeds)
-    return FERPLUS_GPU_HEAD + _ferplus(cells)
 
 
 def _ferplus(cells: Cells, more: str = "", tag: str = "") -> str:
@@ -333,6 +352,7 @@ PROFILES = {
     "synthetic": synthetic,
     "ferplus": ferplus,
     "regimes": regimes,
+    "ferplus_finetune": ferplus_finetune,
     "ferplus_gpu": ferplus_gpu,
 }
 
