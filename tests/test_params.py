@@ -284,7 +284,7 @@ def test_a_data_sets_own_keys_reach_the_cells_that_read_them_and_count_as_defaul
 
 
 def test_every_published_schedule_is_valid_and_of_a_method_that_exists():
-    assert set(PARAMS.published) == set(METHODS) - {"baseline", "asm"}
+    assert set(PARAMS.published) == set(METHODS) - {"baseline", "two_networks", "asm"}
     for method in METHODS:
         current = profile(x={"method": method, "schedule": "published"})
         assert grid.resolve_cell(PARAMS, current, "x").schedule == "published"
@@ -308,7 +308,10 @@ def test_a_forget_rate_that_is_not_given_is_the_cells_noise_rate():
         grid.resolve_cell(PARAMS, unknown, "x")
 
 
-@pytest.mark.parametrize("name", ["paper", "synthetic", "ferplus", "ferplus_gpu"])
+GENERATED = ("paper", "synthetic", "ferplus", "regimes", "ferplus_finetune", "ferplus_gpu")
+
+
+@pytest.mark.parametrize("name", GENERATED)
 def test_a_generated_profile_is_what_the_script_writes(name, monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path.copy())  # the script adds to it
     scope = runpy.run_path(str(ROOT / "profiles" / "generate.py"))
@@ -316,22 +319,40 @@ def test_a_generated_profile_is_what_the_script_writes(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["ferplus", "ferplus_gpu"])
-def test_the_ferplus_profiles_hold_six_methods_under_symmetric_and_real_noise(name):
-    profile = profile_of(name)
-    cells = {(c.dataset, c.noise, c.method, c.init, bool(c.set)) for c in profile.cells.values()}
-    for place in (("ferplus", "n00"), ("ferplus", "n30"), ("ferplus7", "real")):
-        for method in ("baseline", "scn", "rul", "eac", "man", "asm"):
-            assert (*place, method, "au", False) in cells
-    for noise in ("n10", "n20"):
-        assert {("ferplus", noise, m, "au", False) for m in ("baseline", "asm")} <= cells
-    assert ("ferplus7", "real", "asm", "au", True) in cells  # Eq. 3 as printed
-    assert ("ferplus7", "real", "baseline", "scratch", False) in cells
-    for method in ("baseline", "asm"):
-        seeds = {c.seed for c in profile.cells.values() if (c.noise, c.method) == ("real", method)}
-        assert len(seeds) > 1
-    resolved = {cell: grid.resolve_cell(PARAMS, profile, cell) for cell in profile.cells}
-    rates = {c.optimizer.lr_decay ** (c.training.epochs) for c in resolved.values()}
-    assert max(rates) < 0.05  # the rate at the end, as a share of the first
+def test_the_ferplus_profiles_hold_the_tables_with_three_seeds_and_the_headline_with_five(name):
+    cells = grid.grid(PARAMS, profile_of(name), name)["cells"]
+    seeds: dict[tuple, set] = {}
+    for cell in cells:
+        changed = tuple(sorted((key, str(value)) for key, value in cell["changed"].items()))
+        seeds.setdefault((cell["dataset"], cell["noise"], cell["method"], changed), set()).add(cell["seed"])
+    assert min(map(len, seeds.values())) >= 3
+    places = [("ferplus", noise) for noise in ("n00", "n10", "n20", "n30")] + [("ferplus7", "real")]
+    for place in places:
+        assert {len(seeds[*place, method, ()]) for method in ("baseline", "asm")} == {5}
+        for method in ("two_networks", "scn", "rul", "eac", "man", "coteaching", "dividemix", "nct"):
+            assert (*place, method, ()) in seeds
+    for place in (("ferplus", "n30"), ("ferplus7", "real")):
+        ablations = {changed for *where, method, changed in seeds if (*where, method) == (*place, "asm")}
+        for left_out in (["mutual"], ["consistency"], ["mutual", "consistency"]):
+            assert (("losses.replace_with_ce", str(left_out)),) in ablations
+        assert (("thresholds.confidence", "max"),) in ablations
+
+
+def test_in_each_regime_every_rule_stands_beside_the_baseline_and_the_control():
+    regimes: dict[tuple, set] = {}
+    for cell in grid.grid(PARAMS, profile_of("regimes"), "regimes")["cells"]:
+        regime = {
+            key: value for key, value in cell["changed"].items() if key.startswith(("training.", "optim"))
+        }
+        rule = {key: value for key, value in cell["changed"].items() if key not in regime}
+        assert all(key.startswith(("thresholds.", "losses.")) for key in rule)
+        if regime.get("training.warmup_epochs") != 8:  # a longer warm-up is nothing to the others
+            place = (cell["dataset"], cell["noise"], cell["seed"], str(sorted(regime.items())))
+            regimes.setdefault(place, set()).add((cell["method"], str(rule)))
+    assert len(regimes) == 3 * 3 * 5
+    first = next(iter(regimes.values()))
+    assert {("baseline", "{}"), ("two_networks", "{}"), ("asm", "{}")} < first
+    assert all(found == first for found in regimes.values())
 
 
 def test_the_paper_profile_covers_every_published_ablation():
