@@ -130,7 +130,9 @@ def test_build_leaves_the_global_generator_alone():
 
 @pytest.mark.parametrize("name", ["resnet19", "base"])
 def test_an_unknown_backbone_is_named_beside_the_known_ones(name):
-    with pytest.raises(InputError, match=rf"training\.backbone: '{name}' is not among \['resnet18'\]"):
+    with pytest.raises(
+        InputError, match=rf"training\.backbone: '{name}' is not among \['dlib29', 'resnet18'\]"
+    ):
         backbones.build(name, 7, 4, None, head_seed=0)
 
 

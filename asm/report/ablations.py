@@ -21,8 +21,10 @@ def is_hyperparameter_row(group: Group, key: str) -> bool:
     return group.method == "asm" and set(group.changed) <= {key}
 
 
-def _is_ablation_row(group: Group) -> bool:
-    if not group.changed or _is_threshold_row(group):
+def is_ablation_row(grid: Grid, group: Group) -> bool:
+    """Whether a group belongs to Table 2: neither to the supplement's tables nor to that of the regimes, which
+    also has the rules of this profile's own regime."""
+    if not group.changed or grid.regimes or _is_threshold_row(group):
         return False
     return not any(is_hyperparameter_row(group, key) for key in HYPERPARAMETERS)
 
@@ -40,15 +42,11 @@ def _marks(adaptive: bool, mutual: bool, consistency: bool) -> dict:
 def table2(grid: Grid) -> Table:
     """The paper's five rows of the ablation, then our own, per data set and noise that has any."""
     names = ["baseline", "AT", "AT + L_mut", "AT + L_usc", "AT + L_mut + L_usc (ASM)"]
-    extra_names = {
-        "thresholds.confidence = max": "ASM, confidence of Eq. 3 as printed (max)",
-        "losses.drop_noisy = true": "ASM, noisy samples dropped",
-    }
     label = f"{text.PAPER_COLUMNS['rafdb']}, no noise added"
     rows = []
     # Eq. 3 as printed alone makes no ablation where it stands in Tables 1 and 3
     elsewhere = PRINTED if grid.has_printed else None
-    sections = _sections(grid, lambda group: _is_ablation_row(group) and group.changed != elsewhere)
+    sections = _sections(grid, lambda group: is_ablation_row(grid, group) and group.changed != elsewhere)
     for section in sections or [None]:
         groups = [g for g in grid.groups() if section == (g.dataset, g.noise, g.init)]
         lead = {"Data set": None, "Noise": None}
@@ -62,12 +60,9 @@ def table2(grid: Grid) -> Table:
             printed.append(group)
             rows.append(lead | {"Setting": name} | _marks(*marks) | _measures(group) | {label: row["rafdb"]})
         for group in groups:
-            if not _is_ablation_row(group) or group in printed:
+            if not is_ablation_row(grid, group) or group in printed:
                 continue
-            pairs = [f"{k} = {str(v).lower()}" for k, v in group.changed.items()]
-            name = f"{grid.title(group.method)}, {text.changed_name(group.changed)}"
-            if group.method == "asm" and len(pairs) == 1:
-                name = extra_names.get(pairs[0], name)
+            name = f"{grid.title(group.method)}, {text.rule_name(group.changed)}"
             replaced = group.changed.get(REPLACED, [])
             consistency = "consistency" not in replaced and not group.changed.get("losses.drop_noisy", False)
             marks = (group.changed.get(ADAPTIVE, True), "mutual" not in replaced, consistency)

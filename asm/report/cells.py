@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import yaml
@@ -29,6 +29,8 @@ Measure = Callable[[Scores], float | None]
 # Their own paper's schedule is the common one, so that a cell in either stands for both.
 ONE_SCHEDULE = ("baseline", "asm")
 PRINTED = {"thresholds.confidence": "max"}  # what a cell changes that takes Eq. 3 as printed
+CONTROL = "two_networks"  # what two networks gain by themselves; no published method
+REGIME = ("training.", "optimizer.")  # changed keys that say how well the networks fit their labels
 
 
 class Cell(BaseModel):
@@ -78,6 +80,9 @@ class Grid(BaseModel):
     noises: dict[str, NoiseKind]
     inits: dict[str, InitInfo]
     methods: dict[str, MethodInfo]
+    input: Literal["aligned", "features"]
+    hidden: int | None
+    dropout: float
     backbone: str
     image_size: int
     width: int
@@ -134,9 +139,11 @@ class Grid(BaseModel):
         return {_key(g.cells[0]): g for g in self._groups}
 
     def title(self, method: str) -> str:
-        """How a method is printed: as its own file says; one of the paper's that the grid lacks as there."""
+        """How a method is printed: as its own file says, the control named as one; one of the paper's that
+        the grid lacks as there."""
         info = self.methods.get(method)
-        return paper()["methods"][method] if info is None else info.title
+        title = paper()["methods"][method] if info is None else info.title
+        return f"{title} (control)" if method == CONTROL else title
 
     def groups(self) -> list["Group"]:
         """Cells that differ only in the seed, in the order of the grid."""
@@ -189,6 +196,12 @@ class Grid(BaseModel):
         return list(dict.fromkeys(ends))
 
     @cached_property
+    def regimes(self) -> list[dict[str, Any]]:
+        """The regimes of the cells, in their order; none, if no cell changes `REGIME` keys."""
+        found = {json.dumps(g.regime, sort_keys=True): g.regime for g in self._groups}
+        return list(found.values()) if any(found.values()) else []
+
+    @cached_property
     def has_printed(self) -> bool:
         """Whether Eq. 3 as printed is run at several noises: then it has rows in Tables 1 and 3."""
         return len({(g.dataset, g.noise) for g in self._groups if g.changed == PRINTED}) > 1
@@ -226,6 +239,11 @@ def one_network(scores: Scores) -> float | None:
     return sum(net.last5 for net in nets) / len(nets) if len(nets) > 1 else None
 
 
+def right_noisy(scores: Scores) -> float | None:
+    """Share of the right labels that are called noisy in the last mined epoch; None without mining."""
+    return scores.mining.right_noisy[-1] if scores.mining else None
+
+
 @dataclass(frozen=True)
 class Group:
     """The cells of one setting over its seeds."""
@@ -237,6 +255,16 @@ class Group:
     schedule: str
     changed: dict[str, Any]
     cells: list[Cell]
+
+    @property
+    def regime(self) -> dict[str, Any]:
+        """Of the changed keys those of training and optimiser."""
+        return {k: v for k, v in self.changed.items() if k.startswith(REGIME)}
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        """The other changed keys: a method's own."""
+        return {k: v for k, v in self.changed.items() if not k.startswith(REGIME)}
 
     @property
     def done(self) -> list[Scores]:

@@ -12,7 +12,17 @@ from typing import Literal
 from scipy.stats import kendalltau
 
 from asm.report import text
-from asm.report.cells import ONE_SCHEDULE, PRINTED, DatasetInfo, Grid, Group, one_network, paper
+from asm.report.cells import (
+    CONTROL,
+    ONE_SCHEDULE,
+    PRINTED,
+    DatasetInfo,
+    Grid,
+    Group,
+    one_network,
+    paper,
+    right_noisy,
+)
 from asm.report.estimates import Points, estimate
 from asm.scores.schema import NoiseKind
 
@@ -20,21 +30,24 @@ Level = tuple[float, dict[str, Group], dict[str, float]]  # noise rate, our grou
 Difference = tuple[str, Points]  # its words, ours
 
 
-def _versus(points: float) -> str:
+def _versus(points: float, other: str = "the baseline") -> str:
     if abs(points) < 0.05:
-        return "level with the baseline"
-    return f"{abs(points):.1f} points {'above' if points > 0 else 'below'} the baseline"
+        return f"level with {other}"
+    return f"{abs(points):.1f} points {'above' if points > 0 else 'below'} {other}"
 
 
-def gaps(grid: Grid, noises: Iterable[str | None]) -> list[str]:
-    """One sentence per data set, weights and noise that has both methods: ASM against baseline."""
+def gaps(grid: Grid) -> list[str]:
+    """One sentence per data set, weights and noise that has both methods: ASM against the baseline and, where
+    it was run, the control, and what its mining leaves out."""
     lines = []
     for dataset in grid.datasets:
         for init in grid.used_inits:
-            for key in noises:
-                asm, base = (grid.group(dataset, key, m, init) for m in ("asm", "baseline"))
-                if asm is not None and base is not None and asm.done and base.done:
-                    lines.append(_gap(asm, base, grid.noises[key], _where(grid, dataset, init)))
+            for key in grid.ordered_noises:
+                found = (grid.group(dataset, key, m, init) for m in ("asm", "baseline", CONTROL))
+                asm, base, control = (group if group and group.done else None for group in found)
+                if asm is not None and base is not None:
+                    where = _where(grid, dataset, init)
+                    lines.append(_gap(asm, base, control, grid.noises[key], where))
     return lines
 
 
@@ -51,7 +64,7 @@ def _at(noise: NoiseKind) -> str:
     return "Without label noise" if noise.rate == 0 else f"At {text.noise_name(noise)} noise"
 
 
-def _gap(asm: Group, base: Group, noise: NoiseKind, where: str) -> str:
+def _gap(asm: Group, base: Group, control: Group | None, noise: NoiseKind, where: str) -> str:
     ours, theirs = asm.by_seed(), base.by_seed()
     shared = ours.keys() & theirs.keys()
     ours, theirs = ({k: v for k, v in d.items() if k in shared or not shared} for d in (ours, theirs))
@@ -59,15 +72,26 @@ def _gap(asm: Group, base: Group, noise: NoiseKind, where: str) -> str:
     points = asm.minus(base)
     sentence = (
         f"{_at(noise)} ASM is {_versus(a.mean - b.mean)} ({where}: {a.mean:.1f} against {b.mean:.1f} %; "
+        f"{_paired(points)})"
     )
-    if points is not None and points.interval:
-        sentence += f"paired over {points.n} seeds, {points.interval} points)."
-    else:
-        sentence += "no interval)."
     alone = estimate([v for seed, v in asm.by_seed(one_network).items() if seed in ours])
-    if alone is None:
-        return sentence
-    return f"{sentence} One of its two networks alone: {alone.mean:.1f} %, {_versus(alone.mean - b.mean)}."
+    lead = control and asm.minus(control)
+    if lead:
+        of_two = control.minus(base)
+        gain = f"; two networks by themselves: {of_two.mean:+.1f}" if of_two else ""
+        sentence += f" and {_versus(lead.mean, 'the control')} ({_paired(lead)}{gain})."
+    elif alone is not None:
+        sentence += f". One of its two networks alone: {alone.mean:.1f} %, {_versus(alone.mean - b.mean)}."
+    else:
+        sentence += "."
+    lost = asm.mean(right_noisy)
+    return f"{sentence} It calls {lost.mean:.1f} % of the right labels noisy." if lost else sentence
+
+
+def _paired(points: Points | None) -> str:
+    if points is None or not points.interval:
+        return "no interval"
+    return f"paired over {points.n} seeds, {points.interval} points"
 
 
 def ranks(grid: Grid, noises: Iterable[str] | None = None) -> list[str]:
@@ -78,7 +102,7 @@ def ranks(grid: Grid, noises: Iterable[str] | None = None) -> list[str]:
     for dataset in grid.datasets:
         for init in grid.used_inits:
             for noise in shown:
-                methods = text.in_order(cell.method for cell in grid.cells)
+                methods = text.in_order(cell.method for cell in grid.cells if cell.method != CONTROL)
                 found = {m: grid.group(dataset, noise, m, init) for m in methods}
                 found = {m: g for m, g in found.items() if g is not None and g.done}
                 if len(found) > 2 and "asm" in found:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asm.report import drawing, embeddings, label_quality, text
+from asm.report import drawing, embeddings, label_quality, regimes, text
 from asm.report.ablations import HYPERPARAMETERS, is_hyperparameter_row
 from asm.report.cells import Focus, Grid, Group, focuses, paper
 from asm.report.estimates import Estimate
@@ -278,6 +278,14 @@ def _all(grid: Grid, tsne_dir: Path) -> Iterator[Drawn]:
     for position, focus in enumerate(focuses(grid)):
         for stem, caption, figure in _of_focus(grid, focus, tsne_dir):
             yield (stem if position == 0 else f"{stem}_{focus.dataset}"), caption, figure
+    figure = regimes.figure(grid)
+    if figure is not None:
+        caption = (
+            "When mining helps: lead over the baseline of the same regime (letters as in the table; hollow: "
+            "another warm-up alone) against what that baseline fits; bars are 95 % intervals over seeds. Dotted: "
+            "the paper's leads; it does not say how much its networks memorise."
+        )
+        yield "figR_regimes", caption, figure
     figure = label_quality.entropy_figure(grid)
     if figure is not None:
         caption = (

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from asm.report import drawing, text
-from asm.report.cells import PRINTED, Grid, Group
+from asm.report.cells import Grid, Group
 from asm.report.layout import Table, frame_of
 from asm.scores.schema import AmbiguousFaces, Hits, Measured, Score, Scores, WrongLabels
 
@@ -145,29 +145,6 @@ def findings(grid: Grid) -> list[str]:
     return lines
 
 
-def correct_called_noisy(grid: Grid) -> list[str]:
-    """What ASM's noisy subset costs: the share of the samples with a correct label, one that is given and
-    true, from whose label its last epoch did not learn."""
-    lines = []
-    for group in text.by_place(grid):
-        first = next((d for d in group.done if d.mining), None)
-        shown = group.method == "asm" and group.changed in ({}, PRINTED)  # not the ablations
-        if first is None or not shown:
-            continue
-        shares, precisions = first.curves.subset_noisy, first.mining.noisy_precision
-        if not shares or shares[-1] is None:
-            continue
-        wrong = precisions[-1] or 0.0  # None where no label is wrong
-        lost = shares[-1] * (1 - wrong) / (1 - first.noise.realised)
-        lines.append(
-            f"{text.reading_name(grid, group.method, group.changed)} ({text.place(grid, group)}): in the "
-            f"last epoch {100 * shares[-1]:.1f} % of the samples are noisy and their labels not learned "
-            f"from, which leaves out {100 * lost:.1f} % of the given labels that are true; "
-            f"{100 * first.noise.realised:.1f} % of the given labels are wrong."
-        )
-    return lines
-
-
 def _of_ambiguous(where: str, known: AmbiguousFaces) -> str:
     shares = [f"{100 * known.share:.1f} % of all images"]
     for name, held in known.by_subset.items():
@@ -259,7 +236,7 @@ def _ranked(scores: dict[str, Score], depth: str) -> str:
 def _lead(grid: Grid, group: Group) -> dict[str, str]:
     row = text.lead(grid, group)
     if group.changed:
-        row["Method"] += f" ({text.changed_name(group.changed)})"
+        row["Method"] += f", {text.rule_name(group.changed)}"
     return row
 
 

@@ -1,5 +1,6 @@
 """A table of the report and its three written forms."""
 
+import re
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,10 +11,13 @@ from asm.report.estimates import Estimate
 TEX_SYMBOLS = {
     "±": r"$\pm$", "×": r"$\times$", "✓": r"\checkmark{}", "†": r"$\dagger$", "−": "$-$", "“": "``",
     "”": "''",    "ρ": r"$\rho$", ">": "$>$", "β": r"$\beta$", "ω": r"$\omega$", "γ": r"$\gamma$",
-    "L_mut": "$L_{mut}$", "L_usc": "$L_{usc}$", "T_n": "$T_n$", "T_c": "$T_c$",
+    "λ_max": r"$\lambda_{max}$", "λ": r"$\lambda$", "L_mut": "$L_{mut}$", "L_usc": "$L_{usc}$", "T_n": "$T_n$", "T_c": "$T_c$",
 }  # fmt: skip
 TEX_SPECIAL = {**{c: "\\" + c for c in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}",
                "^": r"\textasciicircum{}"}  # fmt: skip
+
+
+BOLD = re.compile(r"\*\*(.+?)\*\*")
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def tex(line: str) -> str:
     line = "".join(TEX_SPECIAL.get(c, c) for c in line)
     for symbol, mark in symbols.items():
         line = line.replace(mark, TEX_SYMBOLS[symbol])
-    return line
+    return BOLD.sub(r"\\textbf{\1}", line)
 
 
 def _shown(value: object) -> str:

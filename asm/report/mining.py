@@ -1,9 +1,10 @@
-"""The table of sample mining: what the subsets of the methods that mine hold."""
+"""The tables of what the networks learn of their labels, and of what the subsets of those that mine hold."""
 
 from collections.abc import Callable
 
 from asm.report import text
-from asm.report.cells import Grid
+from asm.report.ablations import is_ablation_row
+from asm.report.cells import Grid, Group, right_noisy
 from asm.report.drawing import SUBSET_COLOURS
 from asm.report.layout import Table, frame_of
 from asm.scores.schema import Scores
@@ -11,6 +12,51 @@ from asm.scores.schema import Scores
 
 def _last(values: list[float | None] | None) -> float | None:
     return values[-1] if values else None
+
+
+def table_fit(grid: Grid) -> Table:
+    """What each setting has learned of its right and wrong labels, and which right ones the mining leaves
+    out; without the cells of the supplement's tables."""
+    rows = []
+    for group in text.by_place(grid):
+        if not group.done or not (not group.changed or is_ablation_row(grid, group)):
+            continue
+        row = text.lead(grid, group)
+        row["Method"] += f", {text.rule_name(group.changed)}" if group.changed else ""
+        for name, of, scale in (
+            ("fit of right labels %", lambda d: d.fit.right, 100.0),
+            ("fit of wrong labels %", lambda d: d.fit.wrong, 100.0),
+            ("T_c when mining starts", clean_threshold_start, 1.0),
+            ("right labels called noisy %", right_noisy, 100.0),
+        ):
+            found = group.mean(of, scale)
+            row[name] = found and round(found.mean, 2)
+        rows.append(row | {"most of": most_affected(group), "seeds": len(group.done)})
+    notes = [
+        "Fit: share of the training samples whose most probable class after the last epoch is the given label, "
+        "among right and among wrong ones; of wrong labels it is what was memorised.",
+        "T_c: mean over the classes. Right labels called noisy: in the last epoch; “most of”: the class that "
+        "loses most. Means over seeds.",
+    ]
+    return Table("table_fit", "Fit and mining.", frame_of(rows), notes)
+
+
+def clean_threshold_start(scores: Scores) -> float | None:
+    """Mean T_c in the first mined epoch; None without thresholds."""
+    return scores.mining.clean_threshold_start if scores.mining else None
+
+
+def most_affected(group: Group) -> str | None:
+    """The class of which most right labels are called noisy, and how many, mean over seeds."""
+    shares = {}
+    for name in group.done[0].classes:
+        found = group.mean(lambda d, n=name: d.mining and d.mining.right_noisy_by_class[n])
+        if found is not None:
+            shares[name] = found.mean
+    if not shares:
+        return None
+    name = max(shares, key=shares.get)
+    return f"{name} ({shares[name]:.1f} %)"
 
 
 def table_mining(grid: Grid) -> Table:

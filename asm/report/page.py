@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from asm.report import comparison, label_quality, text
+from asm.report import comparison, label_quality, regimes, text
 from asm.report.cells import Grid
 from asm.report.layout import Table
 
@@ -47,16 +47,15 @@ def write(grid: Grid, tables: list[Table], figures: list[tuple[str, str]], out: 
     Args:
         figures: stem and caption of each.
     """
-    other = [n for n in grid.ordered_noises if grid.noises[n].kind != "symmetric"]
-    shown = [*grid.extremes, *other]
     discussed = [
         *(comparison.leads(grid) + comparison.levels(grid)),
-        *(comparison.weights(grid) + comparison.readings(grid) + label_quality.correct_called_noisy(grid)),
+        *(comparison.weights(grid) + comparison.readings(grid)),
     ]
-    mined = label_quality.findings(grid)
+    mined, in_regimes = label_quality.findings(grid), regimes.findings(grid)
     parts = [
         f"# Results: profile {grid.profile}",
-        _list([*comparison.gaps(grid, shown), *comparison.ranks(grid)]),
+        _list([*comparison.gaps(grid), *comparison.ranks(grid), *text.control(grid)]),
+        *(["## When mining helps", _list(in_regimes)] if in_regimes else []),
         *(["## Beside the paper, and why", _list(discussed)] if discussed else []),
         *(["## What the mining finds", _list(mined), GALLERY] if mined else []),
         "## How to read this page",

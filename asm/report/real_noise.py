@@ -1,6 +1,6 @@
 """The table of real label noise: trained on other annotators' labels, tested on the majority of the votes."""
 
-from asm.report import comparison, text
+from asm.report import text
 from asm.report.cells import PRINTED, Grid
 from asm.report.layout import Table, frame_of
 
@@ -22,8 +22,7 @@ def table_real(grid: Grid) -> Table:
         rows.append(row | {"real − votes' (points)": own and group.minus(own)})
     notes = [
         *counts.values(),
-        *comparison.gaps(grid, grid.real),
-        *comparison.ranks(grid, grid.real),
+        *text.control(grid),
         "Trained on other annotators' labels or on the majority of the votes; tested on the latter. The "
         "paper has no such table.",
     ]

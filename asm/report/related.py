@@ -38,11 +38,12 @@ def table_related(grid: Grid) -> Table:
                         other = group and base and method != "baseline"
                         row |= {f"{name}: − baseline": group.minus(base) if other else None}
                 rows.append(row | _cost(grid, measured, method, init, schedule))
+    of_heads = " (of the heads; the frozen backbone ran once, before)" if grid.input == "features" else ""
     notes = [
         text.schedule(grid),
         "Accuracy: mean of the last epochs, percent; “− baseline”: the difference in points over the seeds "
         "that both have, ± the half-width of its 95 % interval.",
-        f"Cost of training, on {measured}, at the highest noise that a method was timed with there: seconds "
+        f"Cost of training{of_heads}, on {measured}, at the highest noise that a method was timed with there: seconds "
         "per epoch (the processor's on a CPU, the clock's on a GPU; mining included, evaluation not; mean "
         "over the epochs, median over the seeds), the same in multiples of the baseline's, forward passes "
         "of the backbone per training sample in the last epoch (mining included; DMUE's copies of the last "

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from asm.report import comparison, label_quality, text
+from asm.report import comparison, label_quality, regimes, text
 from asm.report.ablations import table2, table_s1
 from asm.report.cells import PRINTED, Grid, paper
 from asm.report.layout import Table, frame_of
-from asm.report.mining import table_mining
+from asm.report.mining import table_fit, table_mining
 from asm.report.real_noise import table_real
 from asm.report.related import per_cell_cost, table1_networks, table_related
 
@@ -83,7 +83,7 @@ def table1(grid: Grid) -> Table:
             rows += _rows(grid, datasets, key, method, row)
     notes = [
         *comparison.order(grid, "table1"),
-        *comparison.gaps(grid, levels.values()),
+        *text.control(grid),
         text.schedule(grid),
         *text.realised(grid, levels.values()),
         "Columns headed “paper” are the paper's published figures (mean of the last 5 epochs)."
@@ -109,7 +109,7 @@ def table3(grid: Grid) -> Table:
     marks = [f"† {v['note']} (paper)." for v in published.values() if "note" in v]
     notes = [
         *comparison.order(grid, "table3"),
-        *comparison.gaps(grid, [noise]),
+        *text.control(grid),
         text.schedule(grid),
         "Columns headed “paper” are the paper's published figures.",
         *marks,
@@ -146,6 +146,7 @@ def per_cell(grid: Grid) -> pd.DataFrame:
             names = ("balanced_accuracy", "macro_f1", "ece", "unambiguous_accuracy")
             row |= on_test.accuracy.model_dump() | {k: getattr(on_test, k) for k in names}
             row["valid_last5"] = on_test.valid_accuracy
+            row |= {f"fit_{name}": share for name, share in cell.scores.fit}
             row["realised_noise"] = cell.scores.noise.realised
         rows.append(row)
     return pd.DataFrame(rows)
@@ -155,7 +156,8 @@ def build_all(grid: Grid) -> list[Table]:
     """All tables that have Markdown and LaTeX forms, in the order of the page; of the empty ones only the
     paper's."""
     builders = (
-        *(table1, table_real, table1_networks, table2, table3, table_related, table_s1, table_mining),
+        *(table1, table_real, table1_networks, table2, table3, table_related, table_s1),
+        *(regimes.table_regimes, table_fit, table_mining),
         *(label_quality.table_subsets, label_quality.table_ambiguous),
         *(label_quality.table_wrong, label_quality.table_wrong_sets),
     )

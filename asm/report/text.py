@@ -1,8 +1,9 @@
 """Names and generated sentences of the report; every number in a sentence comes from the cells."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from asm.report.cells import ONE_SCHEDULE, PRINTED, DatasetInfo, Grid, Group, paper
+from asm.report.cells import CONTROL, ONE_SCHEDULE, PRINTED, DatasetInfo, Grid, Group, paper
 from asm.report.estimates import estimate
 from asm.scores.schema import NoiseKind, Scores
 
@@ -14,7 +15,21 @@ PAPER_COLUMNS = {
     "affectnet7": "paper: AffectNet (7 classes)",
 }
 BEST = "best epoch (selected on test)"
-PAPER_SETTING = {"width": 64, "image_size": 224, "epochs": 100, "batch_size": 128}
+PAPER_SETTING = {"backbone": "resnet18", "width": 64, "image_size": 224, "epochs": 100, "batch_size": 128}
+RULES: dict[str, Callable[[Any], str]] = {  # how what a cell changes of ASM is printed, in this order
+    "thresholds.confidence": lambda v: (
+        "confidence of Eq. 3 as printed (max)" if v == "max" else f"by the {v}"
+    ),
+    "thresholds.noisy": lambda v: "T_n per other class" if v == "per_class" else "T_n = 1 − T_c",
+    "thresholds.max_noisy": lambda v: f"at most {percent(v)} noisy per class",
+    "thresholds.mine_above": lambda v: f"mining from T_c {v:g}",
+    "losses.lambda_max": lambda v: f"λ_max {v:g}",
+    "losses.ramp_from": lambda v: f"λ from the start of {v}",
+    "losses.beta": lambda v: f"β {v:g}",
+    "losses.omega": lambda v: f"ω {v:g}",
+    "losses.gamma": lambda v: f"γ {v:g}",
+    "losses.drop_noisy": lambda v: "noisy samples dropped" if v else "noisy samples kept",
+}
 
 
 def reading_name(grid: Grid, method: str, changed: dict) -> str:
@@ -61,10 +76,11 @@ def place(grid: Grid, group: Group) -> str:
 
 
 def by_place(grid: Grid) -> list[Group]:
-    """All groups by data set and noise, each place's methods in the paper's order."""
+    """All groups by data set and noise, each place's methods in the paper's order; other regimes have a table
+    of their own."""
     places = (list(grid.datasets), grid.ordered_noises, in_order(c.method for c in grid.cells))
     return sorted(
-        grid.groups(),
+        [g for g in grid.groups() if not g.regime],
         key=lambda g: [p.index(v) for p, v in zip(places, (g.dataset, g.noise, g.method), strict=True)],
     )
 
@@ -89,6 +105,23 @@ def changed_name(changed: dict) -> str:
         shown = " + ".join(map(str, value)) if isinstance(value, list) else str(value).lower()
         parts.append(f"{key.rsplit('.', 1)[-1]} = {shown}")
     return ", ".join(parts) or "default"
+
+
+def rule_name(changed: dict[str, Any]) -> str:
+    """What a cell changes of ASM, in the words of a table: "T_n per other class, λ_max 0"."""
+    known = [name(changed[key]) for key, name in RULES.items() if key in changed]
+    rest = {k: v for k, v in changed.items() if k not in RULES}
+    return ", ".join(known + ([changed_name(rest)] if rest else []))
+
+
+def control(grid: Grid) -> list[str]:
+    """What the control is, if the grid has it."""
+    if not any(cell.method == CONTROL for cell in grid.cells):
+        return []
+    return [
+        f"{grid.title(CONTROL)}: cross-entropy on the given labels, averaged at test. No method of the paper: "
+        "it tells what ASM owes to having two networks."
+    ]
 
 
 def done(grid: Grid) -> list[Scores]:
@@ -135,12 +168,10 @@ def settings(grid: Grid, warn: bool = True) -> list[str]:
         f"{', rendered faces' if info.source == 'synthetic' else ''})"
         for name, info in grid.datasets.items()
     )
-    weights = _listed(f"{init} = {grid.inits[init].weights}" for init in grid.used_inits)
     seeds = _listed(sorted({cell.seed for cell in grid.cells}))
     lines = [
         f"Profile {grid.profile}; data: {datasets}.",
-        f"Backbone: {grid.backbone} of width {grid.width}, images {grid.image_size} × {grid.image_size} px; "
-        f"initial weights: {weights}.",
+        _networks(grid),
         f"Common schedule: {common_schedule(grid)}; seeds: {seeds}; {len(evaluated)} of {len(grid.cells)} "
         "cells evaluated.",
     ]
@@ -161,6 +192,19 @@ def settings(grid: Grid, warn: bool = True) -> list[str]:
     return lines + (warnings(grid) if warn else [])
 
 
+def _networks(grid: Grid) -> str:
+    weights = _listed(f"{init} = {grid.inits[init].weights}" for init in grid.used_inits)
+    backbone = f"{grid.backbone} of width {grid.width}"
+    images = f"images {grid.image_size} × {grid.image_size} px"
+    if grid.input == "aligned":
+        return f"Backbone: {backbone}, {images}; initial weights: {weights}."
+    dropout = f" (dropout {grid.dropout:g})" if grid.dropout else ""
+    return (
+        f"Frozen backbone: {backbone}, {images}; weights: {weights}. Trained: heads of {grid.hidden} hidden "
+        f"units{dropout} on its features, whose views are drawn from a bank."
+    )
+
+
 def warnings(grid: Grid) -> list[str]:
     """What keeps our numbers from being compared with the paper's in level."""
     used = {grid.inits[cell.init].weights for cell in grid.cells}
@@ -169,6 +213,11 @@ def warnings(grid: Grid) -> list[str]:
         lines.append(
             "Weights “synthetic” come from pre-training on the action units of rendered faces; this is NOT "
             "the analogue of the paper's pre-training on MS-Celeb-1M faces."
+        )
+    if "dlib" in used:
+        lines.append(
+            "Weights “dlib” are those of dlib's face-recognition network (CC0; 3 million faces of 7,485 people): "
+            "the analogue of the paper's pre-training on MS-Celeb-1M, not those weights."
         )
     for weights, meaning in (("none", "random initial weights"), ("imagenet", "ImageNet pre-training")):
         if weights in used:
@@ -212,7 +261,14 @@ def realised(grid: Grid, noises: Iterable[str | None] | None = None) -> list[str
 def shortcomings(grid: Grid) -> list[str]:
     """What these results do not show, from the cells."""
     lines = warnings(grid)
+    if grid.input == "features":
+        lines.append(
+            f"The backbone is frozen, heads of {grid.hidden} hidden units are trained on its features; the "
+            "paper fine-tunes all layers."
+        )
     ours = {key: getattr(grid, key) for key in PAPER_SETTING}
+    if grid.backbone != PAPER_SETTING["backbone"]:
+        del ours["width"]  # of another network
     differing = [
         f"{k.replace('_', ' ')} {v} ({PAPER_SETTING[k]})" for k, v in ours.items() if v != PAPER_SETTING[k]
     ]

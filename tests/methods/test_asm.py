@@ -7,7 +7,6 @@ from torch import nn
 
 from asm import losses
 from asm.methods import Batch
-from asm.methods import asm as module
 from asm.methods.asm import ASM
 from asm.mining import AMBIGUOUS, CLEAN, NOISY
 
@@ -30,17 +29,13 @@ def pixels(n: int, seed: int) -> torch.Tensor:
 WEAK, STRONG = pixels(6, 0), pixels(6, 1)
 
 
-@pytest.fixture(autouse=True)
-def views(monkeypatch):
-    """A face is one pixel that holds its row; the views are the rows of WEAK and STRONG."""
-    monkeypatch.setattr(module, "strong_view", lambda faces, *_: STRONG[faces.flatten().long()])
-
-
 def make_asm(labels: tuple[int, ...] = (0,), **sections) -> ASM:
     samples = make_samples("train", len(labels), 0)
     samples.labels[:] = torch.tensor(labels)
     method = ASM(make_config(**sections), [Fixed(1.0), Fixed(0.5)], 3, samples)
+    # a face is one pixel that holds its row; the views are the rows of WEAK and STRONG
     method.weak = lambda batch: WEAK[batch.rows]
+    method.strong_view = lambda faces, *_: STRONG[faces.flatten().long()]
     return method
 
 

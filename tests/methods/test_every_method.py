@@ -116,7 +116,7 @@ def test_odd_batches_give_finite_losses_and_gradients(name, precision):
 def test_it_trains_in_its_published_schedule(name):
     """The optimiser, sampling and views of `published`; its epochs and batch size are for a GPU."""
     data = make_data()
-    own = {section: keys for section, keys in PARAMS.published[name].items() if section != "training"}
+    own = {section: keys for section, keys in PARAMS.published.get(name, {}).items() if section != "training"}
     method = make_method(name, data, **own)
     optimizer = build_optimizer(method, method.config.optimizer)
     before = [p.detach().clone() for p in method.parameters()]

@@ -57,6 +57,9 @@ def make_grid(small: bool = False) -> dict:
             method: {"title": title, "told_noise_rate": method in ("coteaching", "jocor")}
             for method, title in TITLES.items()
         },
+        "input": "aligned",
+        "hidden": None,
+        "dropout": 0.0,
         "backbone": "resnet18",
         "image_size": 48,
         "width": 16,
@@ -138,6 +141,9 @@ def make_scores(cell: dict, grid: dict, accuracy: float | None = None) -> dict:
             "auroc_wrong": 0.97 if any_wrong else None,
             "ambiguity": {"precision": 0.2, "recall": 0.4, "auroc": 0.7},
             "vote_entropy_spearman": None,
+            "right_noisy": list(np.linspace(0.08, 0.04, steps)),
+            "right_noisy_by_class": {name: 0.02 + 0.01 * k for k, name in enumerate(CLASSES)},
+            "clean_threshold_start": 0.69 if cell["method"] == "asm" else None,
         }
     per_class = [
         {"name": c, "recall": r, "precision": r, "f1": r, "support": 100}
@@ -173,6 +179,7 @@ def make_scores(cell: dict, grid: dict, accuracy: float | None = None) -> dict:
             **subsets,
             "threshold_clean": thresholds,
         },
+        "fit": {"right": 0.95, "wrong": (0.05 if mined else 0.5) if rate > 0 else None},
         "mining": mining,
         "label_quality": None,
     }
