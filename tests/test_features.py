@@ -1,4 +1,4 @@
-"""The bank's making: what each view holds, the projection, and that an interrupted run ends in the same bytes."""
+"""The bank in the making: what each view holds, the projection; interrupted, it ends in the same bytes."""
 
 import hashlib
 import json

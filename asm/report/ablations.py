@@ -22,8 +22,8 @@ def is_hyperparameter_row(group: Group, key: str) -> bool:
 
 
 def is_ablation_row(grid: Grid, group: Group) -> bool:
-    """Whether a group belongs to Table 2: neither to the supplement's tables nor to that of the regimes, which
-    also has the rules of this profile's own regime."""
+    """Whether a group belongs to Table 2: neither to the supplement's tables nor to that of the regimes,
+    which also has the rules of this profile's own regime."""
     if not group.changed or grid.regimes or _is_threshold_row(group):
         return False
     return not any(is_hyperparameter_row(group, key) for key in HYPERPARAMETERS)

@@ -282,8 +282,8 @@ def _all(grid: Grid, tsne_dir: Path) -> Iterator[Drawn]:
     if figure is not None:
         caption = (
             "When mining helps: lead over the baseline of the same regime (letters as in the table; hollow: "
-            "another warm-up alone) against what that baseline fits; bars are 95 % intervals over seeds. Dotted: "
-            "the paper's leads; it does not say how much its networks memorise."
+            "another warm-up alone) against what that baseline fits; bars are 95 % intervals over seeds. "
+            "Dotted: the paper's leads; it does not say how much its networks memorise."
         )
         yield "figR_regimes", caption, figure
     figure = label_quality.entropy_figure(grid)

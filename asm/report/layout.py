@@ -11,7 +11,8 @@ from asm.report.estimates import Estimate
 TEX_SYMBOLS = {
     "±": r"$\pm$", "×": r"$\times$", "✓": r"\checkmark{}", "†": r"$\dagger$", "−": "$-$", "“": "``",
     "”": "''",    "ρ": r"$\rho$", ">": "$>$", "β": r"$\beta$", "ω": r"$\omega$", "γ": r"$\gamma$",
-    "λ_max": r"$\lambda_{max}$", "λ": r"$\lambda$", "L_mut": "$L_{mut}$", "L_usc": "$L_{usc}$", "T_n": "$T_n$", "T_c": "$T_c$",
+    "λ_max": r"$\lambda_{max}$", "λ": r"$\lambda$", "L_mut": "$L_{mut}$", "L_usc": "$L_{usc}$",
+    "T_n": "$T_n$", "T_c": "$T_c$",
 }  # fmt: skip
 TEX_SPECIAL = {**{c: "\\" + c for c in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}",
                "^": r"\textasciicircum{}"}  # fmt: skip

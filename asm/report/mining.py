@@ -33,8 +33,8 @@ def table_fit(grid: Grid) -> Table:
             row[name] = found and round(found.mean, 2)
         rows.append(row | {"most of": most_affected(group), "seeds": len(group.done)})
     notes = [
-        "Fit: share of the training samples whose most probable class after the last epoch is the given label, "
-        "among right and among wrong ones; of wrong labels it is what was memorised.",
+        "Fit: share of the training samples whose most probable class after the last epoch is the given "
+        "label, among right and among wrong ones; of wrong labels it is what was memorised.",
         "T_c: mean over the classes. Right labels called noisy: in the last epoch; “most of”: the class that "
         "loses most. Means over seeds.",
     ]

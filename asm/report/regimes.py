@@ -89,7 +89,7 @@ class Row:
 
     @property
     def best(self) -> str | None:
-        """The name of the highest lead of ASM and its rules, None if none is above the baseline's accuracy."""
+        """The name of the highest lead of ASM and its rules, None if none is above the baseline."""
         means = {name: round(points.mean, 2) for name, points in self.mining.items()}
         name = max(means, key=means.get, default=None)
         return name if name is not None and means[name] > 0 else None
@@ -195,8 +195,8 @@ def _of_place(grid: Grid, found: list[Row]) -> str:
                 [v(row) for row in here] for v in (lambda r: r.memorised, lambda r: r.leads[ASM].mean)
             )
             parts.append(
-                f"{words} the baseline in {_letters(here)}, where that fits {_span(fit, '.0f')} % of {of_what} "
-                f"({_span(points, '+.1f')} points)"
+                f"{words} the baseline in {_letters(here)}, where that fits {_span(fit, '.0f')} % of "
+                f"{of_what} ({_span(points, '+.1f')} points)"
             )
     sentence = f"{text.place(grid, found[0].baseline)}: ASM as in the paper is {'; '.join(parts)}."
     best: dict[str | None, list[Row]] = {}
@@ -254,8 +254,8 @@ def _chosen(found: list[Row]) -> str:
     lost = [max(p.mean for p in m.values()) - m[max(v, key=v.get)].mean for m, v in pairs]
     right = sum(points < 0.005 for points in lost)
     sentence = (
-        f"Chosen by validation accuracy in each setting: the highest on test in {right} of {len(lost)}, at most "
-        f"{max(lost):.1f} points below it."
+        f"Chosen by validation accuracy in each setting: the highest on test in {right} of {len(lost)}, at "
+        f"most {max(lost):.1f} points below it."
     )
     common = [name for name in pairs[0][0] if all(name in values for _, values in pairs)]
     if ASM not in common or len(common) < 2:

@@ -119,8 +119,8 @@ def control(grid: Grid) -> list[str]:
     if not any(cell.method == CONTROL for cell in grid.cells):
         return []
     return [
-        f"{grid.title(CONTROL)}: cross-entropy on the given labels, averaged at test. No method of the paper: "
-        "it tells what ASM owes to having two networks."
+        f"{grid.title(CONTROL)}: cross-entropy on the given labels, averaged at test. No method of the "
+        "paper: it tells what ASM owes to having two networks."
     ]
 
 
@@ -216,8 +216,8 @@ def warnings(grid: Grid) -> list[str]:
         )
     if "dlib" in used:
         lines.append(
-            "Weights “dlib” are those of dlib's face-recognition network (CC0; 3 million faces of 7,485 people): "
-            "the analogue of the paper's pre-training on MS-Celeb-1M, not those weights."
+            "Weights “dlib” are those of dlib's face-recognition network (CC0; 3 million faces of 7,485 "
+            "people): the analogue of the paper's pre-training on MS-Celeb-1M, not those weights."
         )
     for weights, meaning in (("none", "random initial weights"), ("imagenet", "ImageNet pre-training")):
         if weights in used:

@@ -167,7 +167,7 @@ def test_page_shows_every_table_and_figure_with_links_that_exist(run):
     _, out = run
     content = (out / "README.md").read_text(encoding="utf-8")
     links = [part.split(")")[0] for part in content.split("](")[1:]]
-    assert len(links) == 7 * 2 + 3 + 7 * 2
+    assert len(links) == 8 * 2 + 3 + 7 * 2
     assert all((out / link).is_file() for link in links)
     assert "2,450 images, 2.0 % of them without a detected face (the whole frame is used)" in content
     assert "1 more could not be read" in content

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from made_up import read, write_report, write_scores
+from made_up import read, write_report
 
 from asm.report import comparison, label_quality, tables
 from asm.report.estimates import Estimate
@@ -135,24 +135,6 @@ def test_leads_beside_the_papers(loaded):
     ]
     assert "+3.0 points" in lead
     assert "the paper's +5.2 and +6.9." in lead
-
-
-def test_true_labels_called_noisy(ferplus, write, tmp_path):
-    root = write(tmp_path, ferplus, accuracies=ACCURACIES)
-    path = root / "scores" / "faces_n30_asm_s0.json"
-    scores = json.loads(path.read_text())
-    scores["curves"]["subset_noisy"][-1] = 0.4
-    scores["mining"]["noisy_precision"][-1] = 0.6
-    scores["noise"]["realised"] = 0.2
-    write_scores(root, scores)
-    lines = label_quality.correct_called_noisy(read(root, ferplus))
-    assert any(
-        "faces, 30 % noise, au): in the last epoch 40.0 % of the samples are noisy" in line for line in lines
-    )
-    assert any(
-        "leaves out 20.0 % of the given labels that are true; 20.0 % of the given labels are wrong" in line
-        for line in lines
-    )
 
 
 def test_weights_and_readings_in_points(loaded):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from made_up import read, write_scores
 
-from asm.report import tables
+from asm.report import comparison, tables
 from asm.report.cells import Estimate
 from asm.report.layout import Table, frame_of, tex
 
@@ -86,14 +86,28 @@ def test_a_file_that_the_grid_does_not_name_never_appears(small, write, tmp_path
 def test_the_gap_without_noise_is_said_both_ways(small, write, tmp_path, asm, base, expected):
     wanted = {"synthetic_n00_asm_s0": asm, "synthetic_n00_baseline_s0": base}
     loaded = with_accuracies(small, write, tmp_path, wanted)
-    for table in (tables.table1(loaded), tables.table3(loaded)):
-        said = [note for note in table.notes if note.startswith("Without label noise")]
-        assert len(said) == 1
-        assert said[0].startswith(f"Without label noise ASM is {expected}")
-    gaps = [note for note in tables.table1(loaded).notes if note.startswith("At 30 % noise ASM is")]
-    assert len(gaps) == 1
+    without, noisy = comparison.gaps(loaded)
+    assert without.startswith(f"Without label noise ASM is {expected}")
+    assert noisy.startswith("At 30 % noise ASM is")
     alone = f"One of its two networks alone: {100 * asm - 1.1:.1f} %"  # the fixture's nets: 1.1 points lower
-    assert alone in next(n for n in tables.table3(loaded).notes if n.startswith("Without label noise"))
+    assert alone in without
+    assert "It calls 4.0 % of the right labels noisy." in without
+
+
+def test_the_control_tells_what_two_networks_gain(small, write, tmp_path):
+    small["methods"]["two_networks"] = {"title": "Two networks", "told_noise_rate": False}
+    small["cells"] += [
+        {**cell, "cell": cell["cell"].replace("asm", "two_networks"), "method": "two_networks"}
+        for cell in small["cells"]
+        if cell["method"] == "asm"
+    ]
+    wanted = {"asm": 0.86, "baseline": 0.8, "two_networks": 0.81}
+    accuracies = {f"synthetic_n30_{method}_s0": value for method, value in wanted.items()}
+    loaded = with_accuracies(small, write, tmp_path, accuracies)
+    noisy = next(line for line in comparison.gaps(loaded) if line.startswith("At 30 %"))
+    assert "6.0 points above the baseline" in noisy
+    assert "and 5.0 points above the control (no interval; two networks by themselves: +1.0)" in noisy
+    assert not any("Two networks" in line for line in comparison.ranks(loaded))  # no method of its own
 
 
 def test_the_gap_is_paired_over_shared_seeds(grid, write, tmp_path):
@@ -101,7 +115,7 @@ def test_the_gap_is_paired_over_shared_seeds(grid, write, tmp_path):
     wanted = {f"synthetic_n30_asm_s{s}": a for s, a in enumerate(asm)}
     wanted |= {f"synthetic_n30_baseline_s{s}": a for s, a in enumerate(base)}
     root = write(tmp_path, grid, accuracies=wanted, skip=("synthetic_n30_baseline_s2",))
-    note = next(n for n in tables.table1(read(root, grid)).notes if n.startswith("At 30 %"))
+    note = next(n for n in comparison.gaps(read(root, grid)) if n.startswith("At 30 %"))
     # differences 1 and 2: mean 1.5, half-width t(0.975, 1) * 0.7071 / sqrt(2) = 6.353
     assert "81.5 against 80.0 %; paired over 2 seeds, 95 % interval -4.9 to +7.9 points" in note
 
@@ -136,7 +150,7 @@ def test_table2_matches_rows_by_what_they_change(grid, write, tmp_path):
 def test_table2_lists_any_other_combination(grid, write, tmp_path):
     grid["cells"][-1]["changed"] = {"losses.beta": 0.2, "losses.drop_noisy": True}
     table = tables.table2(read(write(tmp_path, grid), grid))
-    assert row(table, Setting="ASM, beta = 0.2, drop_noisy = true")["ours"] is not None
+    assert row(table, Setting="ASM, β 0.2, noisy samples dropped")["ours"] is not None
 
 
 def test_tables_without_their_cells_are_blank_and_say_so(small, write, tmp_path):
@@ -194,7 +208,8 @@ def test_written_files_carry_caption_labels_and_numbers(grid, write, tmp_path):
     root = write(tmp_path, grid)
     tables.write(read(root), tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    stems = ("table1", "table1_networks", "table2", "table3", "table_related", "table_s1", "table_mining")
+    stems = ("table1", "table1_networks", "table2", "table3", "table_related", "table_s1")
+    stems += ("table_fit", "table_mining")
     others = {"cells.csv", "per_class.csv", "cost.csv"}
     assert names == {f"{s}.{e}" for s in stems for e in ("md", "csv", "tex")} | others
     said = ["Profile made_up", "width 16", "12 epochs", "mean of the last 5 epochs", "torch 2.11.0"]
