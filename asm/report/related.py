@@ -43,11 +43,12 @@ def table_related(grid: Grid) -> Table:
         text.schedule(grid),
         "Accuracy: mean of the last epochs, percent; “− baseline”: the difference in points over the seeds "
         "that both have, ± the half-width of its 95 % interval.",
-        f"Cost of training{of_heads}, on {measured}, at the highest noise that a method was timed with "
-        "there: seconds per epoch (the processor's on a CPU, the clock's on a GPU; mining included, evaluation "
-        "not; mean over the epochs, median over the seeds), the same in multiples of the baseline's, forward passes "
-        "of the backbone per training sample in the last epoch (mining included; DMUE's copies of the last "
-        "stage are not counted), and parameters, also those that only training uses.",
+        f"Cost of training{of_heads}, on {measured}, at the highest noise that a method was timed "
+        "with there: seconds per epoch (the processor's on a CPU, the clock's on a GPU; mining "
+        "included, evaluation not; mean over the epochs, median over the seeds), the same in "
+        "multiples of the baseline's, forward passes of the backbone per training sample in the last "
+        "epoch (mining included; DMUE's copies of the last stage are not counted), and parameters, also "
+        "those that only training uses.",
         f"Seconds depend on the machine: {_machines(grid)}.",
     ]
     return Table("table_related", "Related work. Accuracy and cost of training.", frame_of(rows), notes)
