@@ -6,7 +6,6 @@ import pytest
 import torch
 from tiny import make_batch, make_data, make_method
 
-from asm.methods import man as module
 from asm.methods.man import MAN
 from asm.mining import AMBIGUOUS, CLEAN, NOISY
 from asm.parts import views as views_module
@@ -41,7 +40,7 @@ def views(monkeypatch):
     """The constructed weak and strong images, with gradient."""
     weak = torch.stack([halves(top) for top in WEAK_TOP]).requires_grad_()
     strong = halves(STRONG_TOP)[None].clone().requires_grad_()
-    monkeypatch.setattr(module, "strong_view", lambda faces, *_: strong[: len(faces)])
+    monkeypatch.setattr(MAN, "strong_view", lambda method, faces, *_: strong[: len(faces)])
     return weak, strong
 
 
