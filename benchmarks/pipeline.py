@@ -130,7 +130,7 @@ def _project(path: Path, cells: int) -> list[str]:
             "batch_size": 32,
         },
         "render": {"faces": {"train": 7, "valid": 7, "test": 7}},
-        "features": {},
+        "frozen": {},
         "datasets": {"faces": {"source": "synthetic", "root": "data/rendered/faces"}},
         "noises": {f"n{r:02d}": {"kind": "symmetric", "rate": r / 100} for r in (0, 10, 20, 30)},
         "inits": {"none": {"weights": "none"}},

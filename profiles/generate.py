@@ -21,7 +21,7 @@ training:
   {input: aligned, image_size: 224, width: 64, epochs: 100, warmup_epochs: 10, batch_size: 128,
    precision: bf16}
 render: {} # nothing to draw: the images are real
-features: {} # no frozen backbone: all layers are trained
+frozen: {} # no frozen backbone: all layers are trained
 datasets:
   rafdb: {source: rafdb, root: ../../data/raw/rafdb, options: {images: aligned}, align: {detect: false}}
   ferplus:
@@ -47,7 +47,7 @@ SYNTHETIC_HEAD = """\
 training: {input: aligned, image_size: 48, width: 16, epochs: 12, warmup_epochs: 3, batch_size: 32}
 render:
   synthetic: {train: 1400, valid: 350, test: 700}
-features: {} # no frozen backbone: all layers are trained
+frozen: {} # no frozen backbone: all layers are trained
 datasets:
   synthetic: {source: synthetic, root: data/rendered/synthetic}
 """
@@ -61,7 +61,7 @@ training:
   {input: features, image_size: 112, backbone: dlib29, width: 32, hidden: 1024, epochs: 16, warmup_epochs: 3,
    batch_size: 256}
 render: {} # nothing to draw: the images are real
-features: {ferplus: dlib, ferplus7: dlib}
+frozen: {ferplus: dlib, ferplus7: dlib}
 """
 REGIMES_HEAD = """\
 # When does ASM help? FER+ as in the profile ferplus, with heads from too small to memorise a wrong label to
@@ -72,7 +72,7 @@ training:
   {input: features, image_size: 112, backbone: dlib29, width: 32, hidden: 1024, epochs: 16, warmup_epochs: 3,
    batch_size: 256}
 render: {} # nothing to draw: the images are real
-features: {ferplus: dlib, ferplus7: dlib}
+frozen: {ferplus: dlib, ferplus7: dlib}
 """
 FINETUNE_HEAD = """\
 # Fine-tuning, as the paper does it: all layers of dlib's face-recognition network on FER+, at a size for CPU
@@ -81,7 +81,7 @@ FINETUNE_HEAD = """\
 training:
   {input: aligned, image_size: 80, backbone: dlib29, width: 32, epochs: 12, warmup_epochs: 2, batch_size: 64}
 render: {} # nothing to draw: the images are real
-features: {} # no frozen backbone: all layers are trained
+frozen: {} # no frozen backbone: all layers are trained
 """
 FERPLUS_GPU_HEAD = """\
 # The whole grid of the profile ferplus with all layers trained, on one GPU. If you have MS-Celeb-1M weights:
@@ -92,7 +92,7 @@ training:
   {input: aligned, image_size: 112, backbone: dlib29, width: 32, epochs: 30, warmup_epochs: 5,
    batch_size: 128, precision: bf16}
 render: {} # nothing to draw: the images are real
-features: {} # no frozen backbone: all layers are trained
+frozen: {} # no frozen backbone: all layers are trained
 """
 NOISES = """\
 noises:

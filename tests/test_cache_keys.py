@@ -242,7 +242,7 @@ LISTED = """\
 training: {input: aligned, image_size: 32, width: 4, epochs: 1, warmup_epochs: 0, batch_size: 8}
 render:
   synthetic: {train: 14, valid: 7, test: 7}
-features: {}
+frozen: {}
 datasets:
   synthetic: {source: synthetic, root: data/rendered/synthetic}
 noises:

@@ -13,7 +13,7 @@ TINY = """\
 training: {input: aligned, image_size: 32, width: 4, epochs: 3, warmup_epochs: 1, batch_size: 8}
 render:
   synthetic: {train: 28, valid: 7, test: 14}
-features: {}
+frozen: {}
 datasets:
   synthetic: {source: synthetic, root: data/rendered/synthetic}
 noises:

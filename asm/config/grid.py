@@ -180,7 +180,7 @@ def write_configs(params: Params, profile: Profile, name: str, out: Path) -> Non
             content["pretrain"] = params.pretrain.model_dump()
             content["augment"] = params.augment.model_dump()
         write("init", key, content)
-    for key, init in profile.features.items():
+    for key, init in profile.frozen.items():
         content = {"backbone": training.backbone, "width": training.width, "init": init}
         for name in ("features", "augment", "strong_augment"):
             content[name] = getattr(params, name).model_dump()

@@ -105,7 +105,7 @@ class Profile(Section):
     schedule: Schedule = "fair"
     training: Training
     render: dict[Name, Render]  # {} where no faces are drawn; dvc.yaml needs the key
-    features: dict[Name, Name]  # data set -> weights of the frozen backbone; {} with `input: aligned`
+    frozen: dict[Name, Name]  # data set -> weights of its frozen backbone; {} with `input: aligned`
     datasets: dict[Name, DatasetEntry]
     noises: dict[Name, NoiseEntry]
     inits: dict[Name, InitEntry]
@@ -125,20 +125,18 @@ class Profile(Section):
                 value = getattr(row, field)
                 if value not in known:
                     raise ValueError(f"cells.{key}.{field}: '{value}' is not among {sorted(known)}")
-        if bool(self.features) != (self.training.input == "features"):
-            raise ValueError(
-                "`features` (data set: init) belongs to training.input 'features', and only there"
-            )
-        for dataset, init in self.features.items():
+        if bool(self.frozen) != (self.training.input == "features"):
+            raise ValueError("`frozen` (data set: init) belongs to training.input 'features', and only there")
+        for dataset, init in self.frozen.items():
             if dataset not in self.datasets or init not in self.inits:
-                raise ValueError(f"features.{dataset}: no such data set, or no init '{init}'")
+                raise ValueError(f"frozen.{dataset}: no such data set, or no init '{init}'")
         for key, init in self.inits.items():
             if init.weights == "dlib" and (self.training.backbone, self.training.width) != ("dlib29", 32):
                 raise ValueError(f"inits.{key}: weights 'dlib' need training.backbone dlib29 and width 32")
         for key, row in self.cells.items():
-            if self.features and row.init != self.features.get(row.dataset):
+            if self.frozen and row.init != self.frozen.get(row.dataset):
                 raise ValueError(
-                    f"cells.{key}: there are no features of '{row.dataset}' by '{row.init}' in `features`"
+                    f"cells.{key}: there are no features of '{row.dataset}' by '{row.init}' in `frozen`"
                 )
         for where, cell in [
             *(("tsne", cell) for cell in self.tsne),
