@@ -1,23 +1,30 @@
 """Backbones: ResNet-18 against torchvision's, and the interface, through a second one that is unlike it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from tiny import PARAMS, make_data, make_method, weak_options
 from torchvision.models import resnet18
 
+from asm.config import grid, schema
 from asm.config.params import METHODS
+from asm.config.profile import Profile
 from asm.errors import InputError
 from asm.parts import backbones
+from asm.parts.backbones.dlib29 import Dlib29
 from asm.parts.backbones.resnet18 import ResNet18
+from asm.parts.batches import Samples
 from asm.parts.weights import read_weights
 from asm.training.epoch import run_epoch
 from asm.training.optimization import build_optimizer
 from asm.training.pretraining import regress_action_units
 
-SECOND = Path(__file__).parent / "backbones"
+ROOT = Path(__file__).resolve().parents[1]
+SECOND = ROOT / "tests" / "backbones"
 
 
 @pytest.fixture
@@ -77,6 +84,38 @@ def test_feature_size_is_that_of_the_map(size, side, second):
         assert network.feature_size(size) == expected
         assert network.feature_map(images(2, size)).shape == (2, expected[0], expected[1], expected[1])
         assert network.head.in_features == expected[0]
+
+
+@pytest.mark.parametrize(
+    ("size", "sides"),
+    [
+        (150, (35, 17, 8, 4)),
+        (112, (26, 13, 6, 3)),
+        (80, (18, 9, 4, 2)),
+        (64, (14, 7, 3, 1)),  # 14 becomes 6 in the convolution and 7 in the shortcut, the larger counts
+        (56, (12, 6, 3, 1)),
+    ],
+)
+def test_the_maps_of_dlibs_network(size, sides):
+    network = Dlib29(3, 4).eval()
+    x = network.stem(images(2, size))
+    for stage, side, channels in zip(network.stages, sides, (4, 8, 16, 32), strict=True):
+        x = stage(x)
+        assert x.shape == (2, channels, side, side)
+    assert network.feature_size(size) == (32, sides[-1])
+    torch.testing.assert_close(network(images(2, size)), network.head(x.mean(dim=(2, 3))))
+
+
+def test_an_image_that_is_too_small_for_the_backbone_is_refused_at_configuration():
+    with pytest.raises(RuntimeError, match="Kernel size"):
+        Dlib29(3, 4).feature_size(54)
+    content = yaml.safe_load((ROOT / "profiles" / "smoke" / "profile.yaml").read_text())
+    content["training"] |= {"image_size": 55, "backbone": "dlib29"}
+    message = r"training\.image_size: dlib29 needs images of 56 pixels or more, found 55"
+    with pytest.raises(InputError, match=message):
+        grid.grid(PARAMS, schema.parse(Profile, content, "test profile"), "test")
+    content["training"]["image_size"] = 56
+    grid.grid(PARAMS, schema.parse(Profile, content, "test profile"), "test")
 
 
 def test_to_ask_for_the_size_changes_nothing():
@@ -162,13 +201,23 @@ def test_another_backbone_is_pretrained_and_its_weights_are_read(second, tmp_pat
         read_weights(tmp_path / "w.pth", "resnet18", 4)
 
 
+def larger(samples: Samples, size: int) -> Samples:
+    """With faces of this many pixels a side."""
+    index = torch.arange(size) * samples.faces.shape[1] // size
+    return replace(samples, faces=samples.faces[:, index][:, :, index])
+
+
+@pytest.mark.parametrize(
+    ("backbone", "kind", "size"), [("two_stages", "TwoStages", 32), ("dlib29", "Dlib29", 64)]
+)
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_every_method_trains_and_predicts_on_another_backbone(name, second):
+def test_every_method_trains_and_predicts_on_another_backbone(name, second, backbone, kind, size):
     """In the warm-up and after it; so none reaches around the interface or knows a network's shape."""
     data = make_data()
-    method = make_method(name, data, training={"backbone": second})
+    data = replace(data, train=larger(data.train, size), test=larger(data.test, size))
+    method = make_method(name, data, training={"backbone": backbone, "image_size": size})
     networks = METHODS[name].num_networks
-    assert [type(network).__name__ for network in method.networks] == ["TwoStages"] * networks
+    assert [type(network).__name__ for network in method.networks] == [kind] * networks
     optimizer = build_optimizer(method, method.config.optimizer)
     for epoch in (1, 2):
         before = [parameter.detach().clone() for parameter in method.networks.parameters()]

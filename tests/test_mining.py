@@ -34,6 +34,13 @@ def test_noisy_thresholds_are_the_complement():
     torch.testing.assert_close(mining.noisy_thresholds(torch.tensor([0.9, 0.3])), torch.tensor([0.1, 0.7]))
 
 
+def test_per_class_noisy_thresholds_share_the_complement_among_the_other_classes():
+    clean = torch.tensor([0.9, 0.3, 0.6, 1.0, 0.0])
+    found = mining.noisy_thresholds(clean, "per_class")
+    torch.testing.assert_close(found, torch.tensor([0.025, 0.175, 0.1, 0.0, 0.25]))
+    torch.testing.assert_close(mining.noisy_thresholds(clean[:2], "per_class"), 1 - clean[:2])
+
+
 def test_confidence_readings():
     labels = torch.tensor([1, 0, 2, 2])
     torch.testing.assert_close(mining.confidence(PROBS, labels, "max"), torch.tensor([0.7, 0.5, 0.6, 0.5]))
@@ -114,3 +121,41 @@ def test_the_printed_reading_cannot_see_a_wrong_label():
         for kind in ("max", "label")
     ]
     assert codes == [mining.CLEAN, mining.NOISY]
+
+
+def test_of_each_class_at_most_a_share_stays_noisy_those_of_the_lowest_confidence():
+    confidence = torch.tensor([0.3, 0.1, 0.2, 0.9, 0.05, 0.6, 0.04, 0.03])
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    c, a, n = mining.CLEAN, mining.AMBIGUOUS, mining.NOISY
+    subset = torch.tensor([n, n, n, c, n, a, n, n], dtype=torch.int8)
+    found = mining.cap_noisy(subset, confidence, labels, 0.5)  # two of four in each class
+    assert found.tolist() == [a, n, n, c, a, a, n, n]
+    assert found.dtype == torch.int8
+    assert mining.cap_noisy(subset, confidence, labels, 0.25).tolist() == [a, n, a, c, a, a, a, n]
+    assert mining.cap_noisy(subset, confidence, labels, 0.75).tolist() == subset.tolist()  # three were
+    assert mining.cap_noisy(subset, confidence, labels, 0.0).tolist() == [a, a, a, c, a, a, a, a]
+
+
+def test_of_equal_confidences_the_first_stay_noisy():
+    subset = torch.full((4,), mining.NOISY, dtype=torch.int8)
+    found = mining.cap_noisy(subset, torch.full((4,), 0.1), torch.zeros(4, dtype=torch.int64), 0.5)
+    assert found.tolist() == [mining.NOISY] * 2 + [mining.AMBIGUOUS] * 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(mined(), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0]), st.sampled_from(["label", "max"]))
+def test_a_limit_moves_the_likeliest_of_the_noisy_and_nothing_else(case, share, kind):
+    probs, labels, previous = case
+    confidence = mining.confidence(probs, labels, kind)
+    before = mining.partition(confidence, labels, previous, 1 - previous / 4)  # many are noisy
+    after = mining.cap_noisy(before, confidence, labels, share)
+    moved = before != after
+    assert (before[moved] == mining.NOISY).all()
+    assert (after[moved] == mining.AMBIGUOUS).all()
+    for label in labels.unique():
+        of_class = labels == label
+        stayed = of_class & (after == mining.NOISY)
+        assert stayed.sum() <= share * of_class.sum() + 1e-6
+        if (moved & of_class).any():  # then the share is used up, by the least likely ones
+            assert stayed.sum() + 1 > share * of_class.sum()
+            assert not stayed.any() or confidence[stayed].max() <= confidence[moved & of_class].min()

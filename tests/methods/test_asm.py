@@ -1,5 +1,7 @@
 """ASM's epoch and step: which samples enter which loss, checked by hand on constructed logits."""
 
+import math
+
 import pytest
 import torch
 from tiny import make_config, make_samples
@@ -149,6 +151,59 @@ def test_start_epoch_mines_the_training_set():
     assert logs["subset_ambiguous"] == 0.5
     assert logs["threshold_clean_1"] == pytest.approx(0.8)
     assert logs["lambda"] == pytest.approx(losses.ramp(2, 3.6))
+
+
+def test_per_class_thresholds_and_a_limit_to_the_noisy():
+    rows = [[0.9, 0.05, 0.05], [0.5, 0.4, 0.1], [0.1, 0.8, 0.1], [0.14, 0.06, 0.8], [0.98, 0.01, 0.01]]
+    method = predicting(make_asm((0, 0, 1, 1, 1), thresholds={"noisy": "per_class"}), rows)
+    method.start_epoch(2)
+    # T_c .7, .8; shared by the two other classes: T_n .15, .1; confidences .9 .5 .8 .06 .01
+    assert method.noisy_threshold.tolist() == pytest.approx([0.15, 0.1, 0.1])
+    assert method.subset.tolist() == [CLEAN, AMBIGUOUS, AMBIGUOUS, NOISY, NOISY]
+    method = predicting(make_asm((0, 0, 1, 1, 1), thresholds={"max_noisy": 0.4}), rows)
+    logs = method.start_epoch(2)
+    assert method.subset.tolist() == [CLEAN, AMBIGUOUS, AMBIGUOUS, AMBIGUOUS, NOISY]  # one of three
+    assert logs["subset_noisy"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("above", [0.75, 0.8])
+def test_while_the_networks_are_unsure_nothing_is_mined(above):
+    """Mean T_c .75 is not above .75: cross-entropy on all samples, as in the warm-up. Then it is."""
+    unsure = [[0.6875, 0.2, 0.1125], [0.15, 0.75, 0.1], [0.1, 0.0875, 0.8125]]
+    method = make_asm((0, 1, 2), thresholds={"mine_above": above})
+    logs = predicting(method, unsure).start_epoch(2)
+    assert method.subset is None
+    assert logs["threshold_clean_0"] == pytest.approx(0.6875)
+    assert not any(name.startswith("subset") or name == "lambda" for name in logs)
+    batch = make_batch()
+    w1, w2, _, _, y = parts(batch, slice(0, 6))
+    found = method.losses(batch)
+    assert set(found) == {"total"}
+    torch.testing.assert_close(found["total"], losses.supervised(w1, w2, y))
+
+    sure = [[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.05, 0.05, 0.9]]
+    logs = predicting(method, sure).start_epoch(3)
+    assert method.subset.tolist() == [AMBIGUOUS] * 3  # each is its class's own threshold
+    assert logs["subset_ambiguous"] == 1.0
+    method.subset = CODES
+    assert set(method.losses(batch)) == {"total", "sup", "mut", "usc"}
+    predicting(method, unsure).start_epoch(4)  # unsure again
+    assert method.subset is None
+
+
+def test_the_ramp_counts_from_the_start_of_training_or_of_mining():
+    training = {"epochs": 20, "warmup_epochs": 6}
+    method = make_asm(losses={"ramp_from": "mining", "beta": 2.0, "lambda_max": 0.8}, training=training)
+    # 18 of 20 epochs, 12 of them after the warm-up: .8 exp(-2 (1 - e / 12)^2)
+    for epoch, e in ((7, 1), (12, 6), (18, 12), (20, 14)):
+        expected = 0.8 * math.exp(-2 * (1 - e / 12) ** 2)
+        assert method._lambda(epoch) == pytest.approx(expected)
+    assert method._lambda(12) == pytest.approx(0.8 * math.exp(-0.5))
+    method = make_asm(losses={"beta": 2.0, "lambda_max": 0.8}, training=training)
+    assert method._lambda(9) == pytest.approx(0.8 * math.exp(-0.5))
+    # the ramp would end before mining starts: it is at its end in the first epoch
+    method = make_asm(losses={"ramp_from": "mining", "ramp_end": 0.2}, training=training)
+    assert method._lambda(7) == pytest.approx(0.9)
 
 
 def test_fixed_thresholds_stay_at_their_initial_values():
