@@ -182,8 +182,8 @@ def write_configs(params: Params, profile: Profile, name: str, out: Path) -> Non
         write("init", key, content)
     for key, init in profile.frozen.items():
         content = {"backbone": training.backbone, "width": training.width, "init": init}
-        for name in ("features", "augment", "strong_augment"):
-            content[name] = getattr(params, name).model_dump()
+        for section in ("features", "augment", "strong_augment"):
+            content[section] = getattr(params, section).model_dump()
         write("features", key, content)
     for key, render in profile.render.items():
         write("render", key, render.model_dump())
