@@ -1,7 +1,7 @@
 """Sentences that compare methods: with the baseline, with one another, and their order with the paper's.
 
 A difference is taken over the seeds that both have; where methods are put in order, over all seeds, as the
-order is, and with an interval only where both have the same. It is "within chance" where its 95 % interval
+order is, if those would turn it round. It is "within chance" where its 95 % interval
 holds 0.
 """
 
@@ -78,8 +78,8 @@ def _gap(asm: Group, base: Group, control: Group | None, noise: NoiseKind, where
     lead = control and asm.minus(control)
     if lead:
         of_two = control.minus(base)
-        gain = f"; two networks by themselves: {of_two.mean:+.1f}" if of_two else ""
-        sentence += f" and {_versus(lead.mean, 'the control')} ({_paired(lead)}{gain})."
+        gain = f"; that is itself {_versus(of_two.mean)}" if of_two else ""
+        sentence += f" and {_versus(lead.mean, 'the control, two networks')} ({_paired(lead)}{gain})."
     elif alone is not None:
         sentence += f". One of its two networks alone: {alone.mean:.1f} %, {_versus(alone.mean - b.mean)}."
     else:
@@ -125,11 +125,13 @@ def _rank(grid: Grid, found: dict[str, Group], where: str) -> str:
 
 
 def _apart(a: Group, b: Group) -> Points:
-    """How far `a` is above `b`, by the means of the tables, so that it has the sign of their order; with the
-    interval of paired seeds where both have the same."""
-    if a.by_seed().keys() == b.by_seed().keys():
-        return a.minus(b)
-    return Points(a.accuracy().mean - b.accuracy().mean, None, 0)
+    """How far `a` is above `b`, with the sign of the tables' order: over the seeds that both have; by the
+    tables' means, without an interval, where these are too few, or say the opposite of the order."""
+    shared, difference = a.minus(b), a.accuracy().mean - b.accuracy().mean
+    same = a.by_seed().keys() == b.by_seed().keys()
+    if same or (shared is not None and shared.interval and shared.mean * difference > 0):
+        return shared
+    return Points(difference, None, 0)
 
 
 def _weighed(differences: Sequence[Difference]) -> str:

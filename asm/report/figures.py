@@ -285,7 +285,7 @@ def _all(grid: Grid, tsne_dir: Path) -> Iterator[Drawn]:
             "another warm-up alone) against what that baseline fits; bars are 95 % intervals over seeds. "
             "Dotted: the paper's leads; it does not say how much its networks memorise."
         )
-        yield "figR_regimes", caption, figure
+        yield regimes.FIGURE, caption, figure
     figure = label_quality.entropy_figure(grid)
     if figure is not None:
         caption = (

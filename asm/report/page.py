@@ -40,6 +40,26 @@ def _list(lines: list[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
+def _table(table: Table) -> list[str]:
+    links = ", ".join(f"[{kind}](tables/{table.name}.{kind})" for kind in ("csv", "tex"))
+    rows = table.body() if len(table.frame) else "No cell of this profile belongs here."
+    return [f"### {table.title.rstrip('.')}", rows, _list(table.notes), f"As {links}."]
+
+
+def _figure(stem: str, caption: str) -> list[str]:
+    return [f"![{caption}](figures/{stem}.png)", f"{caption} ([svg](figures/{stem}.svg))"]
+
+
+def _of_regimes(grid: Grid, tables: list[Table], figures: dict[str, str]) -> list[str]:
+    """The section on when mining helps, with its table and figure; empty without regimes."""
+    said = regimes.findings(grid)
+    if not said:
+        return []
+    parts = ["## When mining helps", _list(said)]
+    parts += _figure(regimes.FIGURE, figures[regimes.FIGURE]) if regimes.FIGURE in figures else []
+    return parts + [part for table in tables if table.name == regimes.TABLE for part in _table(table)]
+
+
 def write(grid: Grid, tables: list[Table], figures: list[tuple[str, str]], out: Path) -> None:
     """Writes `out`/README.md, with the tables inline and links to their files and the figures' in
     `out`/tables and `out`/figures.
@@ -51,11 +71,11 @@ def write(grid: Grid, tables: list[Table], figures: list[tuple[str, str]], out: 
         *(comparison.leads(grid) + comparison.levels(grid)),
         *(comparison.weights(grid) + comparison.readings(grid)),
     ]
-    mined, in_regimes = label_quality.findings(grid), regimes.findings(grid)
+    mined = label_quality.findings(grid)
     parts = [
         f"# Results: profile {grid.profile}",
-        _list([*comparison.gaps(grid), *comparison.ranks(grid), *text.control(grid)]),
-        *(["## When mining helps", _list(in_regimes)] if in_regimes else []),
+        _list([*comparison.gaps(grid), *comparison.ranks(grid)]),
+        *_of_regimes(grid, tables, dict(figures)),
         *(["## Beside the paper, and why", _list(discussed)] if discussed else []),
         *(["## What the mining finds", _list(mined), GALLERY] if mined else []),
         "## How to read this page",
@@ -67,14 +87,12 @@ def write(grid: Grid, tables: list[Table], figures: list[tuple[str, str]], out: 
         "## Tables",
     ]
     for table in tables:
-        links = ", ".join(f"[{kind}](tables/{table.name}.{kind})" for kind in ("csv", "tex"))
-        rows = table.body() if len(table.frame) else "No cell of this profile belongs here."
-        parts += [f"### {table.title.rstrip('.')}", rows, _list(table.notes), f"As {links}."]
+        parts += _table(table) if table.name != regimes.TABLE else []
     more = ("cells.csv", "per_class.csv", "cost.csv")
     listed = ", ".join(f"[{name}](tables/{name})" for name in more)
     parts += [f"Every cell's measures, every class's scores and every cell's cost: {listed}.", "## Figures"]
     for stem, caption in figures:
-        parts += [f"![{caption}](figures/{stem}.png)", f"{caption} ([svg](figures/{stem}.svg))"]
+        parts += _figure(stem, caption) if stem != regimes.FIGURE else []
     if SUPPLEMENT_FIGURE not in dict(figures):
         parts.append(
             "Supplement, Fig. 1 (β, ω, γ): cells with other hyper-parameters are not part of this profile, "

@@ -22,7 +22,6 @@ def table_real(grid: Grid) -> Table:
         rows.append(row | {"real − votes' (points)": own and group.minus(own)})
     notes = [
         *counts.values(),
-        *text.control(grid),
         "Trained on other annotators' labels or on the majority of the votes; tested on the latter. The "
         "paper has no such table.",
     ]

@@ -20,6 +20,7 @@ from asm.report.layout import Table, frame_of
 from asm.report.mining import clean_threshold_start
 from asm.scores.schema import Scores
 
+TABLE, FIGURE = "table_regimes", "figR_regimes"
 ASM = "ASM"
 WARMUP = "training.warmup_epochs"
 WORDS: dict[str, Callable[[Any], str]] = {  # how a regime's keys are printed, in this order
@@ -30,7 +31,10 @@ WORDS: dict[str, Callable[[Any], str]] = {  # how a regime's keys are printed, i
     "optimizer.weight_decay": lambda v: f"weight decay {v:g}",
     "optimizer.lr_decay": lambda v: f"rate × {v:g} an epoch",
 }
-MEANT = "Above, below: the 95 % interval over paired seeds does not hold 0; with one seed, the sign alone."
+MEANT = (
+    "Above, below: the 95 % interval over paired seeds does not hold 0; with one seed, the sign alone. "
+    "Highest: by the mean."
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def fitted(scores: Scores) -> float | None:
 @dataclass(frozen=True)
 class Row:
     """One regime on one data set at one noise: its baseline and, by their names, the control, ASM and its
-    rules, all evaluated."""
+    rules, all evaluated. The baseline of a regime that changes only ASM's warm-up is the one without."""
 
     letter: str
     regime: dict[str, Any]
@@ -89,10 +93,16 @@ class Row:
 
     @property
     def best(self) -> str | None:
-        """The name of the highest lead of ASM and its rules, None if none is above the baseline."""
-        means = {name: round(points.mean, 2) for name, points in self.mining.items()}
+        """The name of the highest lead of ASM and its rules, None if none is above the baseline or there is
+        nothing to choose from."""
+        means = {name: round(points.mean, 2) for name, points in self.mining.items()} if self.compares else {}
         name = max(means, key=means.get, default=None)
         return name if name is not None and means[name] > 0 else None
+
+    @property
+    def compares(self) -> bool:
+        """Whether ASM or its rules are several here."""
+        return len(self.mining) > 1
 
     @property
     def mining(self) -> dict[str, Lead]:
@@ -111,6 +121,9 @@ def rows(grid: Grid) -> list[Row]:
             for init in grid.used_inits:
                 for letter, regime in lettered:
                     base = grid.group(dataset, noise, "baseline", init, changed=regime)
+                    if base is None:  # the warm-up is nothing to the baseline
+                        same = _without_warmup(regime)
+                        base = grid.group(dataset, noise, "baseline", init, changed=same)
                     if base is None or base.mean(fitted) is None:
                         continue
                     place = (dataset, noise, init, base.schedule, regime)
@@ -120,7 +133,7 @@ def rows(grid: Grid) -> list[Row]:
                         if g.done and (g.dataset, g.noise, g.init, g.schedule, g.regime) == place
                     }
                     others = {name: here[name] for name in names if name in here}
-                    found.append(Row(letter, regime, base, others))
+                    found += [Row(letter, regime, base, others)] if others else []
     return found
 
 
@@ -135,17 +148,16 @@ def _name(grid: Grid, group: Group) -> str | None:
 
 def legend(grid: Grid) -> str:
     """What the letters stand for."""
-    varied = {key for regime in grid.regimes for key in regime}
-    of_profile = {
-        key: value for key in varied if (value := getattr(grid, key.split(".")[1], None)) is not None
-    }
+    varied = [key for key in WORDS if any(key in regime for regime in grid.regimes)]
+    known = {key: getattr(grid, key.split(".")[1], None) for key in varied}  # the optimiser's are not
+    of_profile = {key: value for key, value in known.items() if value is not None}
     parts = []
     for i, regime in enumerate(grid.regimes):
         words = [say(regime[key]) for key, say in WORDS.items() if key in regime]
         rest = {key: value for key, value in regime.items() if key not in WORDS}
         words += [text.changed_name(rest)] if rest else []
         if not regime:
-            words = ["as in the settings", *(WORDS[k](of_profile[k]) for k in WORDS if k in of_profile)]
+            words = [f"as in the settings ({', '.join(WORDS[k](v) for k, v in of_profile.items())})"]
         parts.append(f"{chr(ord('A') + i)}: {', '.join(words)}")
     return f"Regimes: {'; '.join(parts)}. What a regime does not name is as in the settings."
 
@@ -169,7 +181,7 @@ def table_regimes(grid: Grid) -> Table:
         "paired seeds; bold: the highest of ASM and its rules, where it is above the baseline. T_c and right "
         "labels: ASM's, in the first mined and in the last epoch.",
     ]
-    return Table("table_regimes", "When mining helps. Leads over the baseline.", frame_of(lines), notes)
+    return Table(TABLE, "When mining helps. Leads over the baseline.", frame_of(lines), notes)
 
 
 def findings(grid: Grid) -> list[str]:
@@ -177,11 +189,12 @@ def findings(grid: Grid) -> list[str]:
     found = rows(grid)
     if not found:
         return []
-    lines = [legend(grid), MEANT]
+    lines = [MEANT]
     for _, group in groupby(found, key=lambda row: row.place):
         lines.append(_of_place(grid, list(group)))
     lines += _everywhere(grid, found)
-    return [*lines, _chosen(found)]
+    compared = [row for row in found if row.compares]
+    return [*lines, _chosen(compared)] if compared else lines
 
 
 def _of_place(grid: Grid, found: list[Row]) -> str:
@@ -201,11 +214,12 @@ def _of_place(grid: Grid, found: list[Row]) -> str:
     sentence = f"{text.place(grid, found[0].baseline)}: ASM as in the paper is {'; '.join(parts)}."
     best: dict[str | None, list[Row]] = {}
     for row in found:
-        best.setdefault(row.best, []).append(row)
+        if row.compares:
+            best.setdefault(row.best, []).append(row)
     named = [f"{name} in {_letters(at)}" for name, at in best.items() if name is not None]
     if None in best:
-        named.append(f"none, all below the baseline, in {_letters(best[None])}")
-    return f"{sentence} Highest: {'; '.join(named)}."
+        named.append(f"none above the baseline in {_letters(best[None])}")
+    return f"{sentence} Highest: {'; '.join(named)}." if named else sentence
 
 
 def _everywhere(grid: Grid, found: list[Row]) -> list[str]:
@@ -232,7 +246,7 @@ def _everywhere(grid: Grid, found: list[Row]) -> list[str]:
     if fails:
         start = "Below ASM as in the paper somewhere"
         lines.append(f"{start}{'' if holds else ', as every rule is'}: {'; '.join(fails)}.")
-    best = dict.fromkeys(row.best for row in found)
+    best = dict.fromkeys(row.best for row in found if row.compares)
     if rules and len(best) == 1 and None not in best:
         lines.append(f"{next(iter(best))} is the highest everywhere.")
     elif rules:
@@ -250,7 +264,7 @@ def _chosen(found: list[Row]) -> str:
     on_valid = [{name: valid(row.others[name]) for name in row.mining} for row in found]
     if any(value is None for values in on_valid for value in values.values()):
         return "Without validation images the best rule is read off the test set, which flatters it."
-    pairs = [(row.mining, values) for row, values in zip(found, on_valid, strict=True) if values]
+    pairs = [(row.mining, values) for row, values in zip(found, on_valid, strict=True)]
     lost = [max(p.mean for p in m.values()) - m[max(v, key=v.get)].mean for m, v in pairs]
     right = sum(points < 0.005 for points in lost)
     sentence = (
@@ -299,8 +313,11 @@ def figure(grid: Grid) -> Figure | None:
         label: h for axes in drawn.axes for h, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     ordered = [name for name in names if name in handles]
+    printed = [
+        n.replace("T_n", "$T_n$").replace("T_c", "$T_c$").replace("λ_max", "$λ_{max}$") for n in ordered
+    ]
     drawn.legend(
-        [handles[n] for n in ordered], ordered, loc="outside lower center", ncols=min(4, len(ordered))
+        [handles[n] for n in ordered], printed, loc="outside lower center", ncols=min(4, len(ordered))
     )
     return drawn
 
@@ -346,7 +363,8 @@ def _panel(axes: Axes, grid: Grid, found: list[Row], styles: dict[str, dict[str,
     printed = _paper_leads(noise.rate) if noise.kind == "symmetric" else {}
     _label_paper(axes, printed, [*means, *printed.values(), 0.0])
     for row in found:
-        axes.annotate(row.letter, (row.memorised, 0), (0, 3), xycoords=axes.get_xaxis_transform(),
+        place = (5, 17) if row in only_warmup else (0, 3)
+        axes.annotate(row.letter, (row.memorised, 0), place, xycoords=axes.get_xaxis_transform(),
                       textcoords="offset points", ha="center", color="#555555", fontsize=11)  # fmt: skip
     axes.margins(x=0.08)
 

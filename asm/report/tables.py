@@ -109,7 +109,6 @@ def table3(grid: Grid) -> Table:
     marks = [f"† {v['note']} (paper)." for v in published.values() if "note" in v]
     notes = [
         *comparison.order(grid, "table3"),
-        *text.control(grid),
         text.schedule(grid),
         "Columns headed “paper” are the paper's published figures.",
         *marks,

@@ -108,10 +108,10 @@ def changed_name(changed: dict) -> str:
 
 
 def rule_name(changed: dict[str, Any]) -> str:
-    """What a cell changes of ASM, in the words of a table: "T_n per other class, λ_max 0"."""
+    """What a cell changes of ASM, in the words of a table: "T_n per other class + λ_max 0"."""
     known = [name(changed[key]) for key, name in RULES.items() if key in changed]
     rest = {k: v for k, v in changed.items() if k not in RULES}
-    return ", ".join(known + ([changed_name(rest)] if rest else []))
+    return " + ".join(known + ([changed_name(rest)] if rest else []))
 
 
 def control(grid: Grid) -> list[str]:
@@ -193,7 +193,8 @@ def settings(grid: Grid, warn: bool = True) -> list[str]:
 
 
 def _networks(grid: Grid) -> str:
-    weights = _listed(f"{init} = {grid.inits[init].weights}" for init in grid.used_inits)
+    kinds = {init: grid.inits[init].weights for init in grid.used_inits}
+    weights = _listed(k if k == weights else f"{k} = {weights}" for k, weights in kinds.items())
     backbone = f"{grid.backbone} of width {grid.width}"
     images = f"images {grid.image_size} × {grid.image_size} px"
     if grid.input == "aligned":
@@ -295,7 +296,7 @@ def shortcomings(grid: Grid) -> list[str]:
     absent = [grid.title(m) for m in compared if m not in methods]
     if absent:
         lines.append(f"Compared in the paper, not part of this profile: {_listed(absent)}.")
-    if methods - set(ONE_SCHEDULE):
+    if methods - {*ONE_SCHEDULE, CONTROL}:
         lines.append(
             "The methods are re-implementations: where one departs from its paper or released code, "
             "`asm/methods/<method>.py` says so."

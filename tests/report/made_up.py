@@ -78,7 +78,7 @@ TITLES = {
     **{"dmue": "DMUE", "man": "MAN", "coteaching": "Co-teaching", "jocor": "JoCoR"},
 }
 MANY = ("baseline", "scn", "rul", "eac", "asm", "dmue", "man", "jocor")
-TWO_NETWORKS = ("asm", "man", "coteaching", "decoupling", "jocor", "dividemix", "nct")
+TWO_NETWORKS = ("asm", "two_networks", "man", "coteaching", "decoupling", "jocor", "dividemix", "nct")
 
 
 def make_many() -> dict:

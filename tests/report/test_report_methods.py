@@ -147,6 +147,15 @@ def test_the_difference_has_the_sign_of_the_order_where_seeds_differ(many, write
     assert "by -" not in line + note
 
 
+def test_methods_with_fewer_seeds_are_weighed_over_those_that_both_have(many, write, tmp_path):
+    third = {**many["cells"][-1], "cell": "ferplus_n30_asm_s2", "method": "asm", "seed": 2}
+    many["cells"].append(third)
+    found = read(write(tmp_path, many, accuracies() | {"ferplus_n30_asm_s2": 0.87}), many)
+    line = next(n for n in comparison.ranks(found) if n.startswith("At 30 % noise (ferplus)"))
+    # ASM's mean stays 87; EAC - ASM over seeds 0 and 1 is 3 and 1
+    assert "EAC by 2.0 points (95 % interval -10.7 to +14.7, 2 seeds)" in line
+
+
 def test_the_lead_of_the_best_method_is_weighed_too(many, write, tmp_path):
     wanted = accuracies() | {f"ferplus_n30_asm_s{seed}": a for seed, a in enumerate((0.91, 0.912))}
     found = read(write(tmp_path, many, wanted), many)

@@ -106,7 +106,10 @@ def test_the_control_tells_what_two_networks_gain(small, write, tmp_path):
     loaded = with_accuracies(small, write, tmp_path, accuracies)
     noisy = next(line for line in comparison.gaps(loaded) if line.startswith("At 30 %"))
     assert "6.0 points above the baseline" in noisy
-    assert "and 5.0 points above the control (no interval; two networks by themselves: +1.0)" in noisy
+    assert (
+        "and 5.0 points above the control, two networks (no interval; that is itself 1.0 points above"
+        in noisy
+    )
     assert not any("Two networks" in line for line in comparison.ranks(loaded))  # no method of its own
 
 
@@ -150,7 +153,7 @@ def test_table2_matches_rows_by_what_they_change(grid, write, tmp_path):
 def test_table2_lists_any_other_combination(grid, write, tmp_path):
     grid["cells"][-1]["changed"] = {"losses.beta": 0.2, "losses.drop_noisy": True}
     table = tables.table2(read(write(tmp_path, grid), grid))
-    assert row(table, Setting="ASM, β 0.2, noisy samples dropped")["ours"] is not None
+    assert row(table, Setting="ASM, β 0.2 + noisy samples dropped")["ours"] is not None
 
 
 def test_tables_without_their_cells_are_blank_and_say_so(small, write, tmp_path):
@@ -257,3 +260,23 @@ def test_latex_compiles(grid, write, tmp_path):
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "all.tex"]
     run = subprocess.run(command, cwd=tmp_path / "out", capture_output=True, text=True)
     assert run.returncode == 0, re.findall(r"^!.*", run.stdout, re.M)
+
+
+def test_fit_and_mining_by_hand(small, write, tmp_path, scores_of):
+    root = write(tmp_path, small)
+    cell = next(c for c in small["cells"] if c["cell"] == "synthetic_n30_asm_s0")
+    scores = scores_of(cell, small)
+    scores["fit"] = {"right": 0.9, "wrong": 0.4}
+    scores["mining"]["right_noisy"][-1] = 0.123
+    scores["mining"]["right_noisy_by_class"] |= {"anger": 0.3, "fear": None}
+    scores["mining"]["clean_threshold_start"] = 0.71
+    write_scores(root, scores)
+    loaded = read(root, small)
+    asm = row(tables.table_fit(loaded), Noise="30 %", Method="ASM")
+    assert list(asm.values())[3:] == [90.0, 40.0, 0.71, 12.3, "anger (30.0 %)", 1]
+    assert row(tables.table_fit(loaded), Noise="30 %", Method="Baseline")["most of"] is None
+    assert any(
+        line.endswith("It calls 12.3 % of the right labels noisy.") for line in comparison.gaps(loaded)
+    )
+    cells = tables.per_cell(loaded).set_index("cell").loc["synthetic_n30_asm_s0"]
+    assert (cells["fit_right"], cells["fit_wrong"]) == (0.9, 0.4)
