@@ -66,7 +66,8 @@ frozen: {ferplus: dlib, ferplus7: dlib}
 REGIMES_HEAD = """\
 # When does ASM help? FER+ as in the profile ferplus, with heads from too small to memorise a wrong label to
 # large enough for most of them, and with a longer warm-up; beside ASM as in the paper, rules that change one
-# or two of its keys (params.yaml, "no part of the paper").
+# or two of its keys (params.yaml, "no part of the paper"). FER2013's validation images are not trained on here:
+# they choose among the rules.
 # Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
 training:
   {input: features, image_size: 112, backbone: dlib29, width: 32, hidden: 1024, epochs: 16, warmup_epochs: 3,
@@ -316,15 +317,16 @@ def regimes() -> str:
                 cells.add(dataset, noise, "asm", seeds, f"{rule}_{regime}", change)
         for regime, changes in LATE.items():  # the warm-up is nothing to the others
             cells.add(dataset, noise, "asm", seeds, f"_{regime}", changes)
-    return REGIMES_HEAD + _ferplus(cells, HEADS, "large")
+    return REGIMES_HEAD + _ferplus(cells, HEADS, "large", ", merge_valid: false")
 
 
-def _ferplus(cells: Cells, more: str = "", tag: str = "") -> str:
-    """From `datasets` on. `more`: further keys of both data sets; `tag`: of the two cells that are drawn."""
+def _ferplus(cells: Cells, more: str = "", tag: str = "", options: str = "") -> str:
+    """From `datasets` on. `more`, `options`: further keys and options of both data sets; `tag`: of the two
+    cells that are drawn."""
     datasets = ""
     for key, classes in (("ferplus", 8), ("ferplus7", 7)):
         datasets += f"  {key}:\n    source: ferplus\n    root: ../../data/raw/ferplus\n"
-        datasets += f"    options: {{num_classes: {classes}, rule: majority}}\n"
+        datasets += f"    options: {{num_classes: {classes}, rule: majority{options}}}\n"
         datasets += (
             "    align: {pad: 0.25, upscale: 2.0} # MTCNN finds more faces in tight crops with a border\n"
         )
