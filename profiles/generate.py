@@ -66,8 +66,8 @@ frozen: {ferplus: dlib, ferplus7: dlib}
 REGIMES_HEAD = """\
 # When does ASM help? FER+ as in the profile ferplus, with heads from too small to memorise a wrong label to
 # large enough for most of them, and with a longer warm-up; beside ASM as in the paper, rules that change one
-# or two of its keys (params.yaml, "no part of the paper"). FER2013's validation images are not trained on here:
-# they choose among the rules.
+# or two of its keys (params.yaml, "no part of the paper"). FER2013's validation images are not trained on
+# here: they choose among the rules.
 # Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
 training:
   {input: features, image_size: 112, backbone: dlib29, width: 32, hidden: 1024, epochs: 16, warmup_epochs: 3,
