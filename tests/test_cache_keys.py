@@ -122,55 +122,15 @@ def test_type_checking_imports_do_not_count():
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory) -> Workspace:
-    """The smoke profile, run; `opened`: stage command -> the files that it opened."""
-    path = tmp_path_factory.mktemp("smoke")
-    workspace = make_workspace(path, SMOKE)
-    log = tmp_path_factory.mktemp("opened")
-    workspace.env |= {"ASM_AUDIT": str(log), "PYTHONPATH": str(ROOT / "tests" / "audit")}
-    workspace.run("dvc", "repro")
-    del workspace.env["ASM_AUDIT"], workspace.env["PYTHONPATH"]
+    """The smoke profile, run."""
+    workspace = make_workspace(tmp_path_factory.mktemp("smoke"), SMOKE)
+    workspace.run_audited(tmp_path_factory.mktemp("opened"), "dvc", "repro")
     workspace.commit()
-    workspace.opened = {}
-    for file in log.iterdir():
-        command, *paths = file.read_text().splitlines()
-        workspace.opened.setdefault(command, set()).update(paths)
     return workspace
 
 
-def described(workspace: Workspace) -> dict[str, dict]:
-    """Name -> cmd, deps, outs of every stage, as dvc.lock has them after a run."""
-    lock = yaml.safe_load((workspace.path / "dvc.lock").read_text())["stages"]
-    return {
-        name: {
-            "cmd": stage["cmd"],
-            **{k: [each["path"] for each in stage.get(k, [])] for k in ("deps", "outs")},
-        }
-        for name, stage in lock.items()
-    }
-
-
 def test_every_file_that_a_stage_opens_is_in_its_key(smoke):
-    root, stages = smoke.path, described(smoke)
-    assert {stage["cmd"].replace("./", "") for stage in stages.values()} == {
-        command.replace(f"{root}/", "").replace("./", "") for command in smoke.opened
-    }
-    for command, opened in smoke.opened.items():
-        (name,) = [n for n, s in stages.items() if s["cmd"].replace("./", "") == command.replace("./", "")]
-        group, _, _ = name.partition("@")
-        stage = stages[name]
-        allowed = [root / path for path in stage["deps"] + stage["outs"]]
-        allowed += [root / "checkpoints"]  # its own, stamped with all that it started from
-        if group != "configs":
-            (configuration,) = [root / dep for dep in stage["deps"] if dep.startswith("configs/")]
-            allowed += imported(group, yaml.safe_load(configuration.read_text()), root).values()
-        strangers = {
-            path
-            for path in map(Path, opened)
-            if path.is_relative_to(root) and not any(path == a or path.is_relative_to(a) for a in allowed)
-        }
-        # bytecode of the sources, which are checked; and what is given its final name when it is complete
-        others = {path for path in strangers if path.suffix == ".pyc" or ".partial" in str(path)}
-        assert strangers - others == set(), name
+    smoke.check_opened()
 
 
 def test_an_edit_of_eq_3_retrains_what_mines_and_a_comment_nothing(smoke):

@@ -1,68 +1,28 @@
 """The stages' scripts as a user meets them: what they write, and one line and exit code 1 for bad input."""
 
 import json
-import os
-import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import made_dlib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from scripts import ROOT, command, configure, refused, run_here
 from tiny import make_config
 
-from asm.config.code import code_hash
 from asm.faces import store
-from asm.parts import backbones
+from asm.parts import backbones, dlib
 from asm.parts.batches import cell_data
+from asm.parts.weights import read_weights
 from asm.training import cell as cell_module
 
-ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("neutral", "happiness", "sadness")
 TRAIN, OTHER = 40, 6  # samples: the latter of validation and of test each
 FACES = {"images": 40, "unreadable": 0, "fallback": 4, "fallback_share": 0.1}
-
-
-def command(
-    folder: Path, stage: str, *words: object, processes: int | str = 1
-) -> subprocess.CompletedProcess:
-    """Run a stage's script as DVC does, in the folder of a project."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ASM_PROCESSES": str(processes)}
-    script = str(ROOT / "stages" / f"{stage}.py")
-    words = [sys.executable, "-B", script, *map(str, words)]
-    return subprocess.run(words, capture_output=True, text=True, cwd=folder, env=environment, check=False)
-
-
-def refused(folder: Path, stage: str, *words: object) -> str:
-    """The message of a stage that must end with exit code 1, one `error: ...` and no traceback."""
-    done = command(folder, stage, *words)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert len(done.stderr.strip().splitlines()) == 1
-    return done.stderr
-
-
-def run_here(monkeypatch, folder: Path, stage: str, *words: object) -> None:
-    """Run a stage's script in this process, which has torch loaded already."""
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", [f"{stage}.py", *map(str, words)])
-    monkeypatch.syspath_prepend(str(ROOT / "stages"))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    runpy.run_path(str(ROOT / "stages" / f"{stage}.py"), run_name="__main__")
-
-
-def configure(folder: Path, stage: str, key: str | None, content: dict) -> Path:
-    """Write the configuration of a stage instance, as the configs stage does."""
-    path = folder / "configs" / (f"{stage}.yaml" if key is None else f"{stage}/{key}.yaml")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump({**content, "code": code_hash(stage, content)}))
-    return path
 
 
 @pytest.fixture
@@ -255,6 +215,20 @@ def test_init_takes_the_backbone_out_of_a_published_file(tmp_path, monkeypatch):
     assert all(torch.equal(value, network.state_dict()[key]) for key, value in written.items())
     summary = json.loads((tmp_path / "init" / "summary.json").read_text())
     assert summary == {**content, "tensors": len(written)}
+
+
+def test_init_turns_dlibs_file_into_a_backbone(tmp_path, monkeypatch):
+    monkeypatch.setattr(dlib, "CALIBRATION_FACES", 4)
+    made_dlib.write(tmp_path / "mine.dat", *made_dlib.random_layers())
+    content = {"weights": "dlib", "path": "mine.dat", "backbone": "dlib29", "width": 32, "size": 64}
+    run_here(monkeypatch, tmp_path, "init", *init_words(tmp_path, content))
+    state = read_weights(tmp_path / "init" / "weights.safetensors", "dlib29", 32)
+    assert state["stages.0.0.conv1.weight"].shape == (32, 32, 3, 3)
+    summary = json.loads((tmp_path / "init" / "summary.json").read_text())
+    assert (summary["file"], summary["layers"], summary["tensors"]) == ("mine.dat", 29, len(state))
+    (tmp_path / "mine.dat").write_bytes(b"something else")
+    with pytest.raises(SystemExit, match=r"^error: .*mine\.dat: convolution 1 of 29 is missing"):
+        run_here(monkeypatch, tmp_path, "init", *init_words(tmp_path, content))
 
 
 def test_init_says_where_to_get_missing_weights(tmp_path, monkeypatch):

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
+from asm.config.code import imported
+
 ROOT = Path(__file__).resolve().parents[1]
 
 TINY = """\
@@ -45,6 +49,41 @@ class Workspace:
         done = subprocess.run(command, cwd=self.path, env=self.env, capture_output=True, text=True)
         assert done.returncode == expect, f"{command}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout + done.stderr
+
+    def run_audited(self, log: Path, *command: str) -> str:
+        """The same; afterwards `opened` holds, for each stage's command, the files that it opened."""
+        before, self.opened = self.env, {}
+        self.env = before | {"ASM_AUDIT": str(log), "PYTHONPATH": str(ROOT / "tests" / "audit")}
+        output = self.run(*command)
+        self.env = before
+        for file in log.iterdir():
+            stage, *paths = file.read_text().splitlines()
+            self.opened.setdefault(stage, set()).update(paths)
+        return output
+
+    def check_opened(self) -> None:
+        """Every stage was run, and each opened nothing here but its dependencies and its code."""
+        lock = yaml.safe_load((self.path / "dvc.lock").read_text())["stages"]
+        names = {stage["cmd"].replace("./", ""): name for name, stage in lock.items()}
+        opened = {command.replace("./", ""): paths for command, paths in self.opened.items()}
+        assert set(names) == {command.replace(f"{self.path}/", "") for command in opened}
+        for command, name in names.items():
+            group, _, _ = name.partition("@")
+            deps, outs = ([each["path"] for each in lock[name].get(key, [])] for key in ("deps", "outs"))
+            allowed = [self.path / path for path in deps + outs]
+            allowed += [self.path / "checkpoints"]  # its own, stamped with all that it started from
+            if group != "configs":
+                (configuration,) = [self.path / dep for dep in deps if dep.startswith("configs/")]
+                content = yaml.safe_load(configuration.read_text())
+                allowed += imported(group, content, self.path).values()
+            strangers = {
+                path
+                for path in map(Path, opened[command])
+                if path.is_relative_to(self.path) and not any(path.is_relative_to(a) for a in allowed)
+            }
+            # bytecode of the sources, which are checked; and what is given its final name when it is complete
+            others = {path for path in strangers if path.suffix == ".pyc" or ".partial" in str(path)}
+            assert strangers - others == set(), name
 
     def metrics(self, cell: str) -> dict:
         return json.loads((self.path / "reports" / "metrics" / f"{cell}.json").read_text())
