@@ -1,6 +1,7 @@
 """What the benchmarks share: a machine's description, paired timings, results as json, ASM's settings.
 
-Needs torch, torchvision, numpy, pandas, Pillow, pydantic and PyYAML, like everything that benchmarks/gpu.py imports.
+Needs torch, torchvision, numpy, pandas, Pillow, pydantic and PyYAML, like everything that benchmarks/gpu.py
+imports.
 """
 
 import datetime
