@@ -34,7 +34,7 @@ def test_the_report_is_what_the_code_makes_of_its_scores(profile, tmp_path):
     timing, tsne = tmp_path / "timing", tmp_path / "tsne"  # the features of t-SNE are not committed either
     timing.mkdir()
     tsne.mkdir()
-    cost = pd.read_csv(committed / "tables" / "cost.csv")
+    cost = pd.read_csv(committed / "tables" / "cost.csv").dropna(subset="seconds_per_epoch")  # not run yet
     for cell, seconds in zip(cost["cell"], cost["seconds_per_epoch"], strict=True):
         pd.DataFrame({"busy_seconds": [seconds]}).to_csv(timing / f"{cell}.csv", index=False)
     report.write(tmp_path / "report.yaml", committed / "scores", timing, tsne, tmp_path / "out")
