@@ -51,17 +51,19 @@ frozen: {} # no frozen backbone: all layers are trained
 datasets:
   synthetic: {source: synthetic, root: data/rendered/synthetic}
 """
+FROZEN_SIZE = """\
+training:
+  {input: features, image_size: 112, backbone: dlib29, width: 32, hidden: 1024, epochs: 16, warmup_epochs: 3,
+   batch_size: 256}
+render: {} # nothing to draw: the images are real
+frozen: {ferplus: dlib, ferplus7: dlib}
+"""
 FERPLUS_HEAD = """\
 # FER+, real faces with ten votes each, in half a minute a cell on one CPU core: heads on features of dlib's
 # frozen face-recognition network. Eight classes with symmetric noise; and seven with *real* noise: FER2013's
 # own labels in training, the votes' majority at test. The heads are large enough to memorise wrong labels;
 # their size, rate, epochs and warm-up were chosen on held-out training images (docs/choices.md).
 # Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
-training:
-  {input: features, image_size: 112, backbone: dlib29, width: 32, hidden: 1024, epochs: 16, warmup_epochs: 3,
-   batch_size: 256}
-render: {} # nothing to draw: the images are real
-frozen: {ferplus: dlib, ferplus7: dlib}
 """
 REGIMES_HEAD = """\
 # When does ASM help? FER+ as in the profile ferplus, with heads from too small to memorise a wrong label to
@@ -69,11 +71,6 @@ REGIMES_HEAD = """\
 # or two of its keys (params.yaml, "no part of the paper"). FER2013's validation images are not trained on
 # here: they choose among the rules.
 # Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
-training:
-  {input: features, image_size: 112, backbone: dlib29, width: 32, hidden: 1024, epochs: 16, warmup_epochs: 3,
-   batch_size: 256}
-render: {} # nothing to draw: the images are real
-frozen: {ferplus: dlib, ferplus7: dlib}
 """
 FINETUNE_HEAD = """\
 # Fine-tuning, as the paper does it: all layers of dlib's face-recognition network on FER+, at a size for CPU
@@ -266,7 +263,7 @@ headline:
 
 def ferplus() -> str:
     """The profile ferplus."""
-    return FERPLUS_HEAD + _ferplus(_whole_ferplus(OTHERS_ON_FEATURES), HEADS)
+    return FERPLUS_HEAD + FROZEN_SIZE + _ferplus(_whole_ferplus(OTHERS_ON_FEATURES), HEADS)
 
 
 def ferplus_gpu() -> str:
@@ -317,7 +314,7 @@ def regimes() -> str:
                 cells.add(dataset, noise, "asm", seeds, f"{rule}_{regime}", change)
         for regime, changes in LATE.items():  # the warm-up is nothing to the others
             cells.add(dataset, noise, "asm", seeds, f"_{regime}", changes)
-    return REGIMES_HEAD + _ferplus(cells, HEADS, "large", ", merge_valid: false")
+    return REGIMES_HEAD + FROZEN_SIZE + _ferplus(cells, HEADS, "large", ", merge_valid: false")
 
 
 def _ferplus(cells: Cells, more: str = "", tag: str = "", options: str = "") -> str:
