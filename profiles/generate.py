@@ -142,6 +142,8 @@ RULES = {
     "_lateagree": "losses: {ramp_from: mining, beta: 5.0}",
     "_cap": "thresholds: {max_noisy: 0.3}",
     "_hold": "thresholds: {mine_above: 0.8}",
+    "_gap": "thresholds: {held_out: 0.05, mine_from_gap: 0.1}",
+    "_calibrated": "thresholds: {held_out: 0.05, calibrated: true}",
 }
 MAX_CONFIDENCE = "thresholds: {confidence: max}"  # Eq. 3 as printed
 TABLE_2 = (("at", "mutual, consistency"), ("at_mut", "consistency"), ("at_usc", "mutual"))

@@ -9,10 +9,11 @@ strength of the authors' earlier released code (MAN); on rendered faces at 30 % 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from asm import losses, mining
@@ -35,6 +36,15 @@ class Thresholds(Section):
     noisy: Literal["complement", "per_class"]
     max_noisy: Share
     mine_above: Share
+    held_out: Annotated[float, Field(ge=0, lt=1)]
+    mine_from_gap: Share
+    calibrated: bool
+
+    @model_validator(mode="after")
+    def _measured(self) -> Thresholds:
+        if (self.mine_from_gap or self.calibrated) and not self.held_out:
+            raise ValueError("mine_from_gap and calibrated are measured on labels `held_out`: 0.05, say")
+        return self
 
 
 class Losses(Section):
@@ -63,6 +73,9 @@ class ASM(Method):
         super().__init__(config, networks, num_classes, samples)
         self.register_buffer("clean_threshold", torch.full((num_classes,), config.thresholds.init_clean))
         self.register_buffer("noisy_threshold", torch.full((num_classes,), config.thresholds.init_noisy))
+        self.register_buffer("temperature", torch.tensor(1.0))  # of calibrated probabilities
+        self.register_buffer("largest_gap", torch.tensor(0.0))  # so far, of `_measure`
+        self.held_out = self._draw_held_out(len(samples.ids))
         self.subset: Tensor | None = None  # int8 [N] on the CPU; None during warm-up
 
     def start_epoch(self, epoch: int) -> dict[str, float]:
@@ -71,15 +84,19 @@ class ASM(Method):
         if epoch <= self.config.training.warmup_epochs:
             return {}
         mean = mining.mean_probabilities(*self.predict_all(self.samples.faces))
+        logs = self._measure(mean, labels) if options.held_out else {}
+        if options.calibrated:
+            mean = mining.sharpen(mean, self.temperature.item())
         if options.adaptive:
             self.clean_threshold = mining.clean_thresholds(mean, labels, self.clean_threshold)
             self.noisy_threshold = mining.noisy_thresholds(self.clean_threshold, options.noisy)
-        logs = {
+        logs |= {
             **{f"threshold_clean_{k}": t for k, t in enumerate(self.clean_threshold.tolist())},
             **{f"threshold_noisy_{k}": t for k, t in enumerate(self.noisy_threshold.tolist())},
         }
         self.subset = None
-        if options.mine_above > 0 and self.clean_threshold.mean() <= options.mine_above:
+        unsure = options.mine_above > 0 and self.clean_threshold.mean() <= options.mine_above
+        if unsure or (options.mine_from_gap > 0 and self.largest_gap <= options.mine_from_gap):
             return logs  # as in the warm-up
         self.subset = self.split(mean, labels)
         if options.max_noisy < 1:
@@ -95,7 +112,10 @@ class ASM(Method):
 
     def mine(self, probs: Tensor, labels: Tensor) -> Tensor:
         """Eq. 3-6 with the current thresholds: int8 codes [N] from both networks' probabilities [2, N, K]."""
-        return self.split(mining.mean_probabilities(*probs), labels)
+        mean = mining.mean_probabilities(*probs)
+        if self.config.thresholds.calibrated:
+            mean = mining.sharpen(mean, self.temperature.item())
+        return self.split(mean, labels)
 
     def split(self, mean: Tensor, labels: Tensor) -> Tensor:
         """The same from their mean [N, K]."""
@@ -104,6 +124,8 @@ class ASM(Method):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Eq. 12: L_sup + omega L_mut + gamma L_usc; during warm-up cross-entropy on all samples."""
+        if self.config.thresholds.held_out:
+            batch = self._without_held_out(batch)
         y, options, weak = batch.labels, self.config.losses, self.weak(batch)
         if self.subset is None:
             z1, z2 = self.logits(weak)
@@ -138,6 +160,30 @@ class ASM(Method):
             usc = losses.consistency(w1[noisy], s1, w2[noisy], s2, size)
         total = sup + options.omega * mut + options.gamma * usc
         return {"total": total, "sup": sup, "mut": mut, "usc": usc}
+
+    def _draw_held_out(self, count: int) -> Tensor:
+        """bool [N] on the CPU: samples whose given labels are only looked at, to see what is memorised."""
+        generator = torch.Generator().manual_seed(self.config.seed)
+        order = torch.randperm(count, generator=generator)
+        return order < self.config.thresholds.held_out * count
+
+    def _measure(self, mean: Tensor, labels: Tensor) -> dict[str, float]:
+        """What the networks repeat of the labels they were trained on, and of those held out; no part of the
+        paper. Mean probabilities [N, K], given labels [N]."""
+        held_out, right = self.held_out.to(labels.device), mean.argmax(dim=1) == labels
+        gap = (right[~held_out].float().mean() - right[held_out].float().mean()).item()
+        self.largest_gap.clamp_(min=gap)
+        logs = {"fit_gap": gap}
+        if self.config.thresholds.calibrated:
+            self.temperature.fill_(mining.calibrate(mean[held_out], labels[held_out]))
+            logs["temperature"] = self.temperature.item()
+        return logs
+
+    def _without_held_out(self, batch: Batch) -> Batch:
+        kept = (~self.held_out[batch.rows_cpu]).nonzero().squeeze(1)
+        chosen = kept.to(batch.labels.device, non_blocking=True)
+        rows, faces, labels = (value[chosen] for value in (batch.rows, batch.faces, batch.labels))
+        return replace(batch, rows=rows, rows_cpu=batch.rows_cpu[kept], faces=faces, labels=labels)
 
     def _lambda(self, epoch: int) -> float:
         options = self.config.losses

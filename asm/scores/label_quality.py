@@ -165,6 +165,8 @@ def rule_of(
     if options is None:
         return MiningRule(probs, labels, "label", np.full(classes, INITIAL_THRESHOLD))
     last = history.iloc[-1]
+    if options["calibrated"]:
+        probs = mining.sharpen(torch.from_numpy(probs), last.get("temperature", 1.0)).numpy()
     clean, noisy = (
         np.array([last.get(f"threshold_{name}_{k}", options[f"init_{name}"]) for k in range(classes)])
         for name in ("clean", "noisy")

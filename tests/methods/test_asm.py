@@ -226,3 +226,50 @@ def test_prediction_is_each_networks_softmax():
     found = make_asm().predict(images)
     assert found.shape == (2, 1, 3)
     torch.testing.assert_close(found[1, 0], torch.tensor([0.5, 1.0, 1.5]).softmax(0))
+
+
+def test_held_out_samples_have_no_part_in_the_losses():
+    batch = make_batch()
+    method = make_asm((0, 1, 2, 0, 1, 2), thresholds={"held_out": 0.5})
+    kept = ~method.held_out
+    assert kept.sum() == 3
+    for subset in (None, CODES):
+        method.subset = subset
+        alone = make_asm((0, 1, 2, 0, 1, 2))
+        alone.subset = subset
+        rows = kept.nonzero().squeeze(1)
+        faces = rows.view(-1, 1, 1, 1).byte()
+        expected = alone.losses(Batch(rows, rows, faces, rows % 3, batch.epoch, torch.Generator()))
+        found = method.losses(batch)
+        assert set(found) == set(expected)
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value)
+
+
+def test_mining_waits_until_labels_are_memorised_and_does_not_stop_again():
+    """All six labels are repeated, then only those that were trained on, then all again: gaps 0, 1 and 0."""
+    labels = (0, 1, 2, 0, 1, 2)
+    method = make_asm(labels, thresholds={"held_out": 0.5, "mine_from_gap": 0.4})
+    sure = [[0.9 if k == label else 0.05 for k in range(3)] for label in labels]
+    rolled = [p[1:] + p[:1] if out else p for p, out in zip(sure, method.held_out.tolist(), strict=True)]
+    for probs, gap, mines in ((sure, 0, False), (rolled, 1, True), (sure, 0, True)):
+        logs = predicting(method, probs).start_epoch(2)
+        assert logs["fit_gap"] == pytest.approx(gap)
+        assert (method.subset is not None) == mines
+
+
+def test_calibration_takes_the_confidence_that_held_out_labels_deserve():
+    """The networks are sure of all, and half of the held-out labels are others: T_c falls to a half."""
+    labels = (0,) * 40
+    method = make_asm(labels, thresholds={"held_out": 0.5, "calibrated": True})
+    wrong = torch.zeros(40, dtype=torch.bool)
+    wrong[method.held_out.nonzero().squeeze(1)[:10]] = True
+    probs = [[0.001, 0.998, 0.001] if w else [0.998, 0.001, 0.001] for w in wrong.tolist()]
+    logs = predicting(method, probs).start_epoch(2)
+    assert logs["temperature"] > 4
+    assert logs["threshold_clean_0"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_what_is_measured_on_held_out_labels_needs_some():
+    with pytest.raises(ValueError, match="held_out"):
+        make_asm(thresholds={"mine_from_gap": 0.1})

@@ -87,7 +87,7 @@ def write_run(run: Path, networks: int = 2, confidence: str = "label") -> None:
     config = {"cell": "tiny", "dataset": "made", "method": "asm" if mines else "baseline", "seed": 3}
     if mines:
         options = {"adaptive": True, "init_clean": 0.8, "init_noisy": 0.2}
-        options |= {"noisy": "complement", "max_noisy": 1.0}
+        options |= {"noisy": "complement", "max_noisy": 1.0, "calibrated": False}
         config["thresholds"] = options | {"confidence": confidence}
     config["schedule"] = "fair"
     info = {

@@ -105,7 +105,7 @@ def make_run(method: str = "asm", thresholds: dict | None = None) -> dict:
     probs /= probs.sum(1, keepdims=True)
     wrong = np.arange(n) % 5 == 0
     options = {"adaptive": True, "confidence": "label", "init_clean": 0.8, "init_noisy": 0.2}
-    options |= {"noisy": "complement", "max_noisy": 1.0}
+    options |= {"noisy": "complement", "max_noisy": 1.0, "calibrated": False}
     config = {"method": method} | ({"thresholds": options | (thresholds or {})} if method == "asm" else {})
     return {
         "config": config,
