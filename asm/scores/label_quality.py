@@ -109,30 +109,55 @@ def wrong_label_scores(rule: MiningRule) -> dict[str, np.ndarray]:
 
 
 class Ranking:
-    """Samples grouped by equal score, so that weighted rank statistics take linear time. `score`: [N]."""
+    """Samples sorted by score [N] once, so that weighted rank statistics take linear time; equal scores are
+    one group. Weights are small counts: as bytes they stay in the processor's cache, and sums are exact."""
 
     def __init__(self, score: np.ndarray) -> None:
-        values, self.group = np.unique(score, return_inverse=True)
-        self.groups = len(values)
+        self.order = np.argsort(score, kind="stable")
+        ordered = score[self.order]
+        starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        self.starts = starts if len(starts) < len(score) else None
+        self.sizes = np.diff(np.append(starts, len(score)))
 
-    def auroc(self, positive: np.ndarray, weights: np.ndarray) -> float:
-        """Of `positive` (bool [N]) by this score; a sample counts `weights` [N] times, a tie as a half."""
-        yes = np.bincount(self.group, weights * positive, self.groups)
-        no = np.bincount(self.group, weights * ~positive, self.groups)
-        below = np.cumsum(no) - no
-        return float((yes * (below + no / 2)).sum() / (yes.sum() * no.sum()))
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Of `values` [N] over each group."""
+        ordered = values.take(self.order)
+        if ordered.dtype == np.uint8:
+            ordered = ordered.astype(np.int64)
+        return ordered if self.starts is None else np.add.reduceat(ordered, self.starts)
 
-    def ranks(self, weights: np.ndarray) -> np.ndarray:
-        """Mid-ranks [N] where sample i occurs weights[i] times, centred."""
-        mass = np.bincount(self.group, weights, self.groups)
-        return (np.cumsum(mass) - (mass + mass.sum()) / 2)[self.group]
+    def auroc(self, positive: np.ndarray, negative: np.ndarray) -> float:
+        """By this score; a sample counts `positive` or `negative` [N] times (uint8), a tie as a half."""
+        yes, no = self.sums(positive), self.sums(negative)
+        twice = int((yes * (2 * np.cumsum(no) - no)).sum())
+        return twice / (2 * int(yes.sum()) * int(no.sum()))
+
+    def ranks(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of each group where sample i occurs weights[i] times (uint8): its size, its mid-rank, centred."""
+        mass = self.sums(weights)
+        cumulated = np.cumsum(mass)
+        return mass, cumulated - (mass + cumulated[-1]) / 2
 
 
-def spearman(first: Ranking, second: Ranking, weights: np.ndarray) -> float:
-    """Rank correlation of two scores of the same samples, each counted `weights` [N] times."""
-    a, b = first.ranks(weights), second.ranks(weights)
-    # sums, as BLAS's threads would get in the way of what else trains on this machine
-    return float((weights * a * b).sum() / np.sqrt((weights * a * a).sum() * (weights * b * b).sum()))
+class Target:
+    """What scores are compared with by Spearman's rank correlation. `values`: [N]."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.ranking = Ranking(values)
+
+    def spearman(self, rankings: list[Ranking], weights: np.ndarray) -> list[float]:
+        """With each ranking of the same samples, each counted `weights` [N] times (uint8)."""
+        mass, ranks = self.ranking.ranks(weights)
+        spread = (mass * ranks * ranks).sum()
+        weighted = np.empty(len(weights))
+        weighted[self.ranking.order] = np.repeat(ranks, self.ranking.sizes)
+        weighted *= weights
+        found = []
+        for ranking in rankings:
+            mass, ranks = ranking.ranks(weights)
+            together = (ranks * ranking.sums(weighted)).sum()
+            found.append(float(together / np.sqrt((mass * ranks * ranks).sum() * spread)))
+        return found
 
 
 def assess(
@@ -253,26 +278,30 @@ def _judged(
 ) -> dict[str, schema.Score]:
     """AUROC of `known` (and rank correlation with `spread`) by each score, with intervals of the same
     resamples."""
-    rankings = {name: Ranking(score) for name, score in scores.items()}
-    target = None if spread is None else Ranking(spread)
+    rankings = [Ranking(score) for score in scores.values()]
+    target = None if spread is None else Target(spread)
 
     def measure(weights: np.ndarray) -> list[float]:
-        values = [ranking.auroc(known, weights) for ranking in rankings.values()]
-        if target is not None:
-            values += [spearman(ranking, target, weights) for ranking in rankings.values()]
-        return values
+        yes, no = weights * known, weights * ~known
+        if not yes.any() or not no.any():
+            return [np.nan] * len(rankings) * (1 if target is None else 2)
+        values = [ranking.auroc(yes, no) for ranking in rankings]
+        return values if target is None else values + target.spearman(rankings, weights)
 
     rng, n = np.random.default_rng(0), len(known)
-    value = measure(np.ones(n))
+    value = measure(np.ones(n, np.uint8))
     with np.errstate(invalid="ignore"):  # a resample of a few samples may hold one kind only
-        drawn = [measure(np.bincount(rng.integers(n, size=n), minlength=n)) for _ in range(RESAMPLES)]
+        drawn = [
+            measure(np.bincount(rng.integers(n, size=n), minlength=n).astype(np.uint8))
+            for _ in range(RESAMPLES)
+        ]
     low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
     triples = [[_finite(v) for v in triple] for triple in zip(value, low, high, strict=True)]
     auroc = triples[: len(rankings)]
     ranks = triples[len(rankings) :] or [None] * len(rankings)
     return {
         name: schema.Score(auroc=area, spearman=rank, at_asm_size=None)
-        for name, area, rank in zip(rankings, auroc, ranks, strict=True)
+        for name, area, rank in zip(scores, auroc, ranks, strict=True)
     }
 
 
