@@ -222,6 +222,7 @@ def paper() -> str:
 inits:
   msceleb: {{weights: msceleb, path: resnet18_msceleb.pth}}
 {cells}\
+out_of_sample: {{}}
 tsne: [rafdb_n00_baseline_s0, rafdb_n00_asm_s0]
 headline: {{title: "RAF-DB, 30 % symmetric noise", baseline: rafdb_n30_baseline_s0, asm: rafdb_n30_asm_s0}}
 """
@@ -255,6 +256,7 @@ def synthetic() -> str:
 inits:
   au: {{weights: synthetic, faces: 3000, epochs: 8}}
 {cells}\
+out_of_sample: {{}}
 tsne: [synthetic_n30_baseline_s0, synthetic_n30_asm_s0]
 headline:
   title: synthetic faces, 30 % symmetric noise
@@ -265,7 +267,7 @@ headline:
 
 def ferplus() -> str:
     """The profile ferplus."""
-    return FERPLUS_HEAD + FROZEN_SIZE + _ferplus(_whole_ferplus(OTHERS_ON_FEATURES), HEADS)
+    return FERPLUS_HEAD + FROZEN_SIZE + _ferplus(_whole_ferplus(OTHERS_ON_FEATURES), HEADS, by_folds=True)
 
 
 def ferplus_gpu() -> str:
@@ -319,9 +321,9 @@ def regimes() -> str:
     return REGIMES_HEAD + FROZEN_SIZE + _ferplus(cells, HEADS, "large", ", merge_valid: false")
 
 
-def _ferplus(cells: Cells, more: str = "", tag: str = "", options: str = "") -> str:
+def _ferplus(cells: Cells, more: str = "", tag: str = "", options: str = "", by_folds: bool = False) -> str:
     """From `datasets` on. `more`, `options`: further keys and options of both data sets; `tag`: of the two
-    cells that are drawn."""
+    cells that are drawn; `by_folds`: whether some cells are trained once more, by folds."""
     datasets = ""
     for key, classes in (("ferplus", 8), ("ferplus7", 7)):
         datasets += f"  {key}:\n    source: ferplus\n    root: ../../data/raw/ferplus\n"
@@ -337,12 +339,20 @@ def _ferplus(cells: Cells, more: str = "", tag: str = "", options: str = "") -> 
     }
     used = "".join(f"  {name}: {init}\n" for name, init in inits.items() if f"init: {name}," in str(cells))
     drawn = [f"ferplus_n30_{method}{tag and '_'}{tag}_s0" for method in ("baseline", "asm")]
+    again = "".join(
+        f"\n  {dataset}_{noise}_{method}_s0: {{dataset: {dataset}, noise: {noise}, init: dlib}}"
+        for dataset, noise in (("ferplus", "n30"), ("ferplus7", "real"))
+        for method in ("baseline", "asm")
+        if by_folds
+    )
+    again = again or " {}"
     return f"""\
 datasets:
 {datasets}{NOISES}\
   real: {{kind: original, rate: 0.32}} # FER2013's own labels; the rate: for methods that are told it
 inits:
 {used}{cells}\
+out_of_sample:{again}
 tsne: [{drawn[0]}, {drawn[1]}]
 headline: {{title: "FER+, 30 % symmetric noise", baseline: {drawn[0]}, asm: {drawn[1]}}}
 """

@@ -28,6 +28,8 @@ inits:
   au: {weights: synthetic, faces: 14, epochs: 1}
 cells:
   asm: {dataset: synthetic, noise: n30, method: asm, init: au, seed: 0}
+out_of_sample:
+  asm: {dataset: synthetic, noise: n30, init: au}
 tsne: [asm]
 headline: {title: tiny, baseline: asm, asm: asm}
 """

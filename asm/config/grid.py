@@ -164,6 +164,10 @@ def write_configs(params: Params, profile: Profile, name: str, out: Path) -> Non
     training = profile.training
     for key in profile.cells:
         write("train", key, resolve_cell(params, profile, key).model_dump(exclude={"code"}))
+    for key in profile.out_of_sample:
+        cell = resolve_cell(params, profile, key)
+        write("out_of_sample", key, cell.model_dump(exclude={"code"}))
+        write("assess", key, cell.model_dump(include={"cell", "method", "thresholds"}))
     for key, entry in profile.datasets.items():
         where = f"profile: datasets.{key}.align"
         align = parse(Align, {**params.align.model_dump(), **entry.align}, where)
