@@ -99,4 +99,4 @@ def test_a_second_repro_does_nothing_and_a_key_of_the_bank_makes_it_anew(workspa
     ran = STAGE.findall(workspace.run("dvc", "repro", "features@synthetic"))
     assert ran == ["configs", "features@synthetic"]
     stale = json.loads(workspace.run("dvc", "status", "--json").splitlines()[-1])
-    assert set(stale) == {"train@asm"}
+    assert set(stale) == {"train@asm", "out_of_sample@asm"}
