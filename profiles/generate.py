@@ -143,7 +143,7 @@ RULES = {
     "_cap": "thresholds: {max_noisy: 0.3}",
     "_hold": "thresholds: {mine_above: 0.8}",
     "_gap": "thresholds: {held_out: 0.05, mine_from_gap: 0.1}",
-    "_switch": "thresholds: {held_out: 0.05, complement_from_gap: 0.1}, losses: {lambda_max: 0.0}",
+    "_switch": "thresholds: {held_out: 0.05, complement_from_gap: 0.06}, losses: {lambda_max: 0.0}",
     "_calibrated": "thresholds: {held_out: 0.05, calibrated: true}",
 }
 RULES_IN = {  # where ASM's rules are tried, beside ASM as in the paper
