@@ -143,7 +143,7 @@ def small(**cells) -> dict:
         "asm": {**row, "method": "asm"},
         **{key: {**row, "method": "asm", **extra} for key, extra in cells.items()},
     }
-    content["tsne"] = ["asm"]
+    content["tsne"], content["out_of_sample"] = ["asm"], {}
     content["headline"] = {"title": "t", "baseline": "base", "asm": "asm"}
     return content
 
