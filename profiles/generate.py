@@ -151,7 +151,7 @@ RULES_IN = {  # where ASM's rules are tried, beside ASM as in the paper
     "real": ("weak", "middle", "large"),
     "n00": ("weak", "large"),
 }
-SCREENED_OUT = ("_lateagree", "_cap", "_calibrated")  # below λ_max 0 on validation at 30 % noise
+SCREENED_OUT = ("_cap", "_calibrated")  # below λ_max 0 on validation at 30 % noise, in each regime
 MAX_CONFIDENCE = "thresholds: {confidence: max}"  # Eq. 3 as printed
 TABLE_2 = (("at", "mutual, consistency"), ("at_mut", "consistency"), ("at_usc", "mutual"))
 
