@@ -40,6 +40,7 @@ if __name__ == "__main__":
         size = config.training
         if size.input == "features":  # the weights are those of the frozen backbone
             load, initial = bank.load, None
+            checkout.release(Path("checkpoints", f"features_{args.dataset}"))
         else:
             load = store.load
             initial = read_weights(weights, size.backbone, size.width) if weights.is_file() else None
