@@ -7,12 +7,12 @@ import os
 import sys
 from pathlib import Path
 
-import pandas as pd
 from torch.distributed.run import main as torchrun
 
 from asm.config.cell import load_cell
 from asm.errors import reported
 from asm.faces import store
+from asm.files import read_csv
 from asm.parts import bank
 from asm.parts.batches import cell_data
 from asm.parts.device import pick_device
@@ -48,7 +48,7 @@ if __name__ == "__main__":
             config,
             cell_data(
                 load(Path("data", size.input, args.dataset)),
-                pd.read_csv(labels, dtype={"id": str}, keep_default_na=False),
+                read_csv(labels, {"id": str, "given": int, "true": int}, "run the corrupt stage again"),
             ),
             initial,
             out=Path("runs", args.cell),
