@@ -40,6 +40,7 @@ class Block:
     reasons: np.ndarray  # str [n]
     crops: np.ndarray  # uint8 [m, S, S, C]
     landmarks: np.ndarray  # float32 [m, 5, 2]
+    others: np.ndarray  # int16 [n], faces beside the one that was taken
 
     def save(self, path: Path) -> None:
         """Atomically: a killed run leaves whole blocks."""
@@ -95,6 +96,7 @@ def align_block(images: list[np.ndarray | str], digest: str, options: Options, p
     readable = [i for i, image in enumerate(images) if not isinstance(image, str)]
     kinds = np.full(len(images), UNREADABLE, np.int8)
     landmarks = np.full((len(readable), 5, 2), np.nan, np.float32)
+    others = np.zeros(len(images), np.int16)
     if options.detect:
         found = _detector(options).detect([images[i] for i in readable])
         for position, (i, face) in enumerate(zip(readable, found, strict=True)):
@@ -103,13 +105,14 @@ def align_block(images: list[np.ndarray | str], digest: str, options: Options, p
             else:
                 kinds[i] = FACE_KINDS.index("retry" if face.retried else "mtcnn")
                 landmarks[position] = face.landmarks
+                others[i] = face.others
     else:
         kinds[readable] = FACE_KINDS.index("as_is")
     crops = [
         crop_face(images[i], points, options.size) for i, points in zip(readable, landmarks, strict=True)
     ]
     reasons = np.array([image if isinstance(image, str) else "" for image in images], dtype=np.str_)
-    Block(np.array(digest), kinds, reasons, stack(crops, options.size), landmarks).save(path)
+    Block(np.array(digest), kinds, reasons, stack(crops, options.size), landmarks, others).save(path)
     return len(images)
 
 

@@ -50,6 +50,7 @@ def align_dataset(
     device: str = "cpu",
     workers: int | None = None,
     code: str = "",
+    others: Path | None = None,
 ) -> dict:
     """Align every face of a data set and write the store that `asm.faces.store.load` reads.
 
@@ -63,6 +64,8 @@ def align_dataset(
         workers: processes; default min(2, CPU cores), but 1 for a small data set. Several need a calling
             script with `if __name__ == "__main__":`.
         code: hash of the code and configuration that blocks depend on.
+        others: csv file, if wanted, of the images with several faces: `id`, and how many `others` beside the
+            one that was taken. Small ones that were not searched for are not among them (`FaceDetector`).
 
     Returns:
         The contents of summary.json.
@@ -98,6 +101,10 @@ def align_dataset(
 
         _run(jobs(), min(workers, len(paths)), bar.update)
     summary = _write(dataset, options, list(paths.values()), out)
+    if others is not None:
+        found = np.concatenate([Block.load(path).others for path in paths.values()])
+        table = pd.DataFrame({"id": dataset.table["id"], "others": found})
+        table[found > 0].to_csv(others, index=False, lineterminator="\n")
     shutil.rmtree(work)
     return summary
 
