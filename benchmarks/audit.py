@@ -19,7 +19,7 @@ from cleanlab.filter import find_label_issues
 from sklearn.metrics import average_precision_score
 
 from asm.audit import judgement
-from asm.audit.run import VIEWS, all_cores
+from asm.audit.run import all_cores
 from asm.config.code import ROOT
 from asm.config.params import load_params
 from asm.parts import bank
@@ -44,7 +44,7 @@ def main() -> None:
     device, data = all_cores(), args.profile / "data"
     features = bank.load(data / "features" / DATASET)
     labels = pd.read_csv(data / "labels" / f"{DATASET}_{NOISE}" / "labels.csv", dtype={"id": str})
-    samples = cell_data(_fewer_views(features), labels)
+    samples = cell_data(features, labels)
     given, true = samples.train.labels.numpy(), samples.true
     config = judgement.configuration(load_params(ROOT / "params.yaml"), len(given))
     rows = rows_of(features.manifest, np.array(samples.train.ids, dtype=object), args.profile)
@@ -61,15 +61,6 @@ def main() -> None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         print(json.dumps(found[name], indent=1), flush=True)
-
-
-def _fewer_views(features: bank.FeatureBank) -> bank.FeatureBank:
-    """As many weak and strong views as an audit makes."""
-    count = (features.faces.shape[1] - 1) // 2
-    chosen = [0, *range(1, 1 + VIEWS), *range(1 + count, 1 + count + VIEWS)]
-    return bank.FeatureBank(
-        features.name, features.classes, np.ascontiguousarray(features.faces[:, chosen]), features.manifest
-    )
 
 
 def _judge(probs: np.ndarray, given: np.ndarray, wrong: np.ndarray, close: np.ndarray) -> dict:

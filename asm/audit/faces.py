@@ -81,19 +81,16 @@ def align(dataset: FaceDataset, source: str, options: Align, cache: Path, device
     )
 
 
-def features(faces: Faces, params: Params, views: int, cache: Path, device: torch.device) -> FeatureBank:
+def features(faces: Faces, params: Params, cache: Path, device: torch.device) -> FeatureBank:
     """The bank of all faces by the frozen face-recognition network, every face as if it were for training;
     from `cache` where faces and options are the same.
-
-    Args:
-        views: weak views of a face, and as many strong ones.
 
     Raises:
         InputError: the package with the network's weights is not installed.
     """
     count = len(faces.aligned.faces)
     components = max(1, min(params.features.components, count // SMALL_SET))
-    options = params.features.model_copy(update={"views": views, "components": components})
+    options = params.features.model_copy(update={"components": components})
     sections = (options, params.augment, params.strong_augment)
     code = code_hash("features", {"backbone": BACKBONE})
     content = [faces.digest, code, torch.__version__, *(part.model_dump_json() for part in sections)]

@@ -25,7 +25,6 @@ from asm.faces import store
 from asm.parts.device import pick_device
 from asm.scores.run import rows_of
 
-VIEWS = 2  # weak views of a face, and as many strong ones
 MANY_WITHOUT_FACE = 0.2  # share of images from which another alignment is worth a try
 
 
@@ -53,7 +52,7 @@ def of_data(
     cache = out / "cache"
     faces = align(dataset, source, alignment, cache, device)
     classes, found = list(dataset.classes), duplicates.find(faces.aligned)
-    bank = features(faces, params, VIEWS, cache, device)
+    bank = features(faces, params, cache, device)
     given = faces.aligned.manifest["true"].to_numpy(dtype=np.int64)
     judgement = by_folds(bank, given, params, folds, cache / "training", device)
     remarks = _small_classes(given, classes, folds) + _alike(classes)
