@@ -36,6 +36,15 @@ def align(tmp_path):
     return run
 
 
+def test_images_with_several_faces_are_listed_aside(align, make_dataset, rendered, tmp_path):
+    pair = np.concatenate([rendered.images[0], rendered.images[1]], axis=1)
+    dataset = make_dataset([rendered.images[2], pair, rendered.images[3]])
+    align(dataset, detect=True)
+    align(dataset, "listed", detect=True, others=tmp_path / "others.csv")
+    assert contents(tmp_path / "listed") == contents(tmp_path / "out")
+    assert (tmp_path / "others.csv").read_text() == "id,others\n001,1\n"
+
+
 def test_faces_are_found_cropped_and_can_be_rebuilt(align, make_dataset, rendered, tmp_path):
     blank = np.full((70, 50), 100, np.uint8)
     dataset = make_dataset([*rendered.images[:5], blank])
