@@ -20,10 +20,10 @@ from asm.config.params import Align, Params
 from asm.datasets.base import FaceDataset
 from asm.faces import blocks, process, store
 from asm.faces.store import AlignedFaces
+from asm.files import exclusive
 from asm.parts import backbones, bank, dlib
 from asm.parts.bank import FeatureBank
 from asm.rendered.dataset import render_action_units
-from asm.training import checkpoint
 from asm.training.features import write_bank
 from asm.training.pretraining import align_rendered
 
@@ -57,7 +57,7 @@ def align(dataset: FaceDataset, source: str, options: Align, cache: Path, device
     if not folder.is_dir():
         _remove(cache, "faces-*")
         work = cache / "align"
-        with checkpoint.exclusive(cache / "lock"):
+        with exclusive(cache / "lock"):
             partial = cache / "faces.partial"
             partial.mkdir(parents=True, exist_ok=True)
             places = {"out": partial / "store", "work": work, "others": partial / "others.csv"}
@@ -100,7 +100,7 @@ def features(faces: Faces, params: Params, cache: Path, device: torch.device) ->
         _remove(cache, "features-*")
         everyone = faces.aligned.manifest.assign(split="train")
         aligned = replace(faces.aligned, manifest=everyone)
-        with checkpoint.exclusive(cache / "lock"):
+        with exclusive(cache / "lock"):
             partial = cache / "features.partial"
             network = frozen_network()
             write_bank(

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from asm.errors import InputError
 from asm.report import drawing
 from asm.report.cells import Group
-from asm.report.names import drawn
+from asm.report.glyphs import drawn
 
 MARKERS = {"clean": "o", "ambiguous": "^", "noisy": "X"}
 

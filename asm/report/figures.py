@@ -11,7 +11,7 @@ from asm.report import drawing, embeddings, label_quality, regimes, text
 from asm.report.ablations import HYPERPARAMETERS, is_hyperparameter_row
 from asm.report.cells import Focus, Grid, Group, focuses, paper
 from asm.report.estimates import Estimate
-from asm.report.names import drawn
+from asm.report.glyphs import drawn
 from asm.scores.schema import Scores
 
 SYMBOLS = {"losses.beta": "β", "losses.omega": "ω", "losses.gamma": "γ"}

@@ -12,7 +12,7 @@ from asm.errors import InputError
 from asm.faces import store
 from asm.mining import CLEAN, NOISY, SUBSETS
 from asm.report import drawing
-from asm.report.names import drawn
+from asm.report.glyphs import drawn
 from asm.scores.label_quality import rule_of
 from asm.scores.run import TRAIN, read_arrays, read_history, read_info, rows_of
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from asm.report.cells import CONTROL, ONE_SCHEDULE, PRINTED, DatasetInfo, Grid, Group, paper
 from asm.report.estimates import estimate
-from asm.report.names import undrawable
+from asm.report.glyphs import undrawable
 from asm.scores.schema import NoiseKind, Scores
 
 SCHEDULES = {"fair": "common", "published": "own paper's"}
