@@ -22,6 +22,7 @@ from asm.config.params import Align, load_params
 from asm.config.schema import parse
 from asm.errors import InputError
 from asm.faces import store
+from asm.files import whole
 from asm.parts.device import pick_device
 from asm.scores.run import rows_of
 
@@ -79,7 +80,7 @@ def of_run(run: Path, out: Path) -> Done:
             f"{run}: {judgement.probabilities.shape[1]} classes, but its data set has {len(classes)}: "
             "train this cell again"
         )
-    faces = Faces(aligned, {}, {}, "")
+    faces = Faces(aligned, {}, {}, {}, "")
     found = duplicates.find(aligned)
     return _write(judgement.config["cell"], judgement, faces, classes, found, 0, [], out)
 
@@ -105,8 +106,8 @@ def _write(
     rows = rows_of(faces.aligned.manifest, np.array(judgement.ids, dtype=object), Path(name))
     table, score = ranking.table(judgement, rows, classes, folds)
     table["note"] = list(_notes(table, rows["face"], faces.others, found))
-    out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(out / "audit.csv", index=False, float_format="%.6g", lineterminator="\n")
+    with whole(out / "audit.csv") as path:
+        table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
     noisy = int((table["subset"] == "noisy").sum())
     summary = f"{len(table)} faces, {len(classes)} classes: {noisy} labels are noisy by ASM's rule"
     if "cleanlab_issue" in table:
@@ -158,6 +159,7 @@ def _findings(faces: Faces, found: pd.DataFrame, classes: list[str]) -> list[tup
         ("groups of duplicates across splits", across),
         ("groups of duplicates with different labels", disagreeing),
         ("groups of other duplicates", within),
+        ("files left out", [f"{name}: {reason}" for name, reason in faces.left_out.items()]),
         ("unreadable images", [f"{name}: {reason}" for name, reason in faces.unreadable.items()]),
         ("images without a face", manifest["id"][manifest["face"] == "fallback"].tolist()),
         ("images with several faces", [f"{name}: {1 + n}" for name, n in faces.others.items()]),
