@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -85,6 +86,27 @@ def of_run(run: Path, out: Path) -> Done:
     return _write(judgement.config["cell"], judgement, faces, classes, found, 0, [], out)
 
 
+def measured() -> str:
+    """What the ranking is worth, in words: the figures of benchmarks/audit.py."""
+    found = json.loads(Path(__file__).with_name("measured.json").read_text(encoding="utf-8"))
+    wrong, ambiguous = found["out_of_sample"]["wrong"], found["out_of_sample"]["ambiguous"]
+
+    def areas(scores: dict[str, dict], names: dict[str, str]) -> str:
+        return ", ".join(f"{scores[name]['auroc'][0]:.3f} by {words}" for name, words in names.items())
+
+    return (
+        f"Measured on {found['faces']:,} faces with FER2013's own labels, {found['wrong']:.1%} of them wrong "
+        "by FER+'s ten votes: AUROC of wrong labels "
+        + areas(
+            wrong,
+            {"asm_depth": "the threshold", "loss": "the loss", "normalized_margin": "cleanlab's margin"},
+        )
+        + f"; {wrong['asm_depth']['first_1000'][0]:.0f} of the first 1,000 are wrong. AUROC of close votes "
+        + areas(ambiguous, {"entropy": "the entropy", "margin": "the margin", "asm_subset": "ASM's subset"})
+        + "."
+    )
+
+
 def all_cores() -> torch.device:
     """The GPU if there is one, else all cores of the CPU, or as many as OMP_NUM_THREADS says."""
     device = pick_device()
@@ -120,7 +142,7 @@ def _write(
     }
     about = (
         f"Probabilities: {judgement.made_by}. Labels are ranked by {how[score]}, ambiguous faces by the "
-        "margin between their two likeliest classes. " + " ".join(f"Note: {line}." for line in remarks)
+        f"entropy of their probabilities. {measured()} " + " ".join(f"Note: {line}." for line in remarks)
     )
     page.write(out, table, classes, faces.aligned, findings, f"Audit of {name}", summary, about)
     return Done(table, summary, remarks)
