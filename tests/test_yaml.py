@@ -102,7 +102,6 @@ def test_what_is_no_yaml_is_one_line_that_names_the_file(read, content, message)
     assert len(str(error.value).splitlines()) == 1
 
 
-@hypothesis.settings(deadline=None)
 @hypothesis.given(
     st.recursive(
         st.none()

@@ -159,7 +159,7 @@ def _why_missing(path: str, present: dict[str, set[str]]) -> str:
     if twin := next((n for n in present[folder] if same_text(n) == same_text(file)), None):
         return (
             f"There is one whose name looks the same, but is other Unicode: {twin!a}, not {file!a}. "
-            "Rename the files by the list (convmv -f utf-8 -t utf-8 --nfc)."
+            "Bring both to one form, such as NFC."
         )
     return "Unpack the images again, or take the rows out of the list."
 
@@ -210,10 +210,10 @@ def iter_rows(path: Path, columns: Sequence[str], header: bool = True) -> Iterat
             lacking = [c for c in columns if c not in found]
             if lacking:
                 other = next((sign for sign in ";\t|" if sign in "".join(found)), None)
+                header_text = ", ".join(found).replace("\n", "\\n")
                 hint = f" Are its fields separated by {other!r}? Write commas." if other else ""
                 raise InputError(
-                    f"{path}: no column {_some(lacking)}; the header has: {', '.join(found) or 'nothing'}."
-                    + hint
+                    f"{path}: no column {_some(lacking)}; the header has: {header_text or 'nothing'}." + hint
                 )
             places = [found.index(c) for c in columns]
             for row in reader:

@@ -46,7 +46,7 @@ def load(root: Path) -> base.FaceDataset:
             f"synthetic faces: {image_file} should be uint8 [N, S, S, 3], found {found}; {remedy}"
         )
     try:
-        table = pd.read_csv(manifest, dtype=_COLUMNS)
+        table = pd.read_csv(manifest, dtype=_COLUMNS, keep_default_na=False)
     except ValueError as error:
         raise InputError(f"synthetic faces: {manifest} is no readable table ({error}); {remedy}") from error
     missing = [column for column in _COLUMNS if column not in table.columns]

@@ -32,6 +32,16 @@ def test_reads_what_was_rendered(root):
     assert np.array_equal(faces.read(9), images[9])
 
 
+def test_an_empty_name_is_no_traceback(root, tmp_path):
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    header, *rows = (root / "manifest.csv").read_text().splitlines()
+    assert header.startswith("id,")
+    rows[:2] = ["," + row.partition(",")[2] for row in rows[:2]]
+    (tmp_path / "manifest.csv").write_text("\n".join([header, *rows]) + "\n")
+    with pytest.raises(InputError, match="every id must be unique"):
+        synthetic.load(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["images.npy", "manifest.csv"])
 def test_a_missing_file_names_the_stage_that_makes_it(root, tmp_path, name):
     shutil.copytree(root, tmp_path, dirs_exist_ok=True)
