@@ -52,3 +52,11 @@ def test_the_selection_gives_no_gradient_and_keeps_equal_losses_in_their_order()
     kept = selection.small_loss(losses, 0.5)
     assert kept.tolist() == [1, 2]
     assert not kept.requires_grad
+
+
+def test_rows_are_relabelled_where_they_changed():
+    """Also of a row that is there twice, as in balanced sampling."""
+    labels = torch.tensor([0, 1, 2, 3, 4])
+    rows, new = torch.tensor([3, 0, 3, 1, 4, 4]), torch.tensor([6, 5, 7, 8, 1, 2])
+    selection.relabel_rows(labels, rows, new, torch.tensor([False, True, True, False, True, True]))
+    assert labels.tolist() == [5, 1, 2, 7, 2]

@@ -63,6 +63,7 @@ class IPA2LT(Method):
     ) -> None:
         super().__init__(config, networks, num_classes, samples)
         self.origin = _origins(samples.origin)  # [N], 0..O-1
+        self.origin_cpu = self.origin.cpu()  # which samples a network sees is chosen there
         count = int(self.origin.max()) + 1
         self.models = nn.ModuleList(copy.deepcopy(networks[0]) for _ in range(count))
         for model in self.models:
@@ -101,7 +102,8 @@ class IPA2LT(Method):
         """Cross-entropy of each origin's network on its samples of the batch, summed over the networks."""
         total = images.new_zeros(())
         for o, model in enumerate(self.models):
-            rows = (self.origin[batch.rows] == o).nonzero().squeeze(1)
+            rows = (self.origin_cpu[batch.rows_cpu] == o).nonzero().squeeze(1)
+            rows = rows.to(images.device, non_blocking=True)
             if len(rows) >= 2:  # one sample has no variance for batch normalisation
                 total = total + F.cross_entropy(model(images[rows]).float(), batch.labels[rows])
         return total
@@ -149,7 +151,7 @@ class IPA2LT(Method):
     @torch.no_grad()
     def _normalise_transitions(self) -> None:
         t = self.transitions
-        t[t < 0] = self.config.ipa2lt.smallest_transition
+        t.masked_fill_(t < 0, self.config.ipa2lt.smallest_transition)
         t /= t.sum(dim=2, keepdim=True)
 
 

@@ -57,14 +57,14 @@ class MAN(Method):
     ) -> None:
         super().__init__(config, networks, num_classes, samples)
         _, self.side = networks[0].feature_size(config.training.image_size)
-        self.subset: Tensor | None = None  # int8 [N]; None during warm-up
+        self.subset: Tensor | None = None  # int8 [N] on the CPU; None during warm-up
 
     def start_epoch(self, epoch: int) -> dict[str, float]:
         """Co-division of the training set, from the first epoch after warm-up on."""
         if epoch <= self.config.training.warmup_epochs:
             return {}
         labels = self.samples.labels
-        self.subset = self.mine(self.predict_all(self.samples.faces, self._mining_view(epoch)), labels)
+        self.subset = self.mine(self.predict_all(self.samples.faces, self._mining_view(epoch)), labels).cpu()
         shares = torch.bincount(self.subset.long(), minlength=3) / len(labels)
         return {
             **{f"subset_{name}": share for name, share in zip(mining.SUBSETS, shares.tolist(), strict=True)},
@@ -84,8 +84,11 @@ class MAN(Method):
             z1, z2 = self.logits(weak)
             return {"total": losses.supervised(z1.float(), z2.float(), y) / 2}
 
-        subset = self.subset[batch.rows]
-        clean, ambiguous, noisy = (subset == code for code in (mining.CLEAN, mining.AMBIGUOUS, mining.NOISY))
+        subset = self.subset[batch.rows_cpu]
+        clean, ambiguous, noisy = (
+            (subset == code).nonzero().squeeze(1).to(y.device, non_blocking=True)
+            for code in (mining.CLEAN, mining.AMBIGUOUS, mining.NOISY)
+        )
         strong = self.strong_view(batch.faces[noisy], batch.generator)
         (c1, c2), (w1, w2), (s1, s2), (a1, a2) = self._forward(
             [weak[clean], weak[noisy], strong, weak[ambiguous]]

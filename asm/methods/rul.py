@@ -22,7 +22,7 @@ from asm.config.cell import CellConfig
 from asm.config.schema import Positive, Section, Share
 from asm.methods.base import Batch, Method
 from asm.parts.batches import Samples
-from asm.parts.selection import relabel
+from asm.parts.selection import relabel, relabel_rows
 
 
 class Options(Section):
@@ -68,8 +68,7 @@ class RUL(Method):
         if options.relabel and batch.epoch > self.config.training.warmup_epochs:
             probs = network.head(mu).detach().float().softmax(dim=1)
             new = relabel(probs, y, options.relabel_margin)
-            changed = new != y
-            self.next_labels[batch.rows[changed]] = new[changed]
+            relabel_rows(self.next_labels, batch.rows, new, new != y)
             if at_once:
                 y = new
         partner = torch.randperm(len(y), generator=batch.generator).to(y.device)

@@ -25,7 +25,7 @@ from asm.config.cell import CellConfig
 from asm.config.schema import Section, Share, Weight
 from asm.methods.base import Batch, Method
 from asm.parts.batches import Samples
-from asm.parts.selection import relabel
+from asm.parts.selection import relabel, relabel_rows
 
 
 class Options(Section):
@@ -69,8 +69,7 @@ class SCN(Method):
             new = relabel(z.detach().softmax(dim=1), y, options.relabel_margin)
             if options.relabel_group == "low":
                 new[high] = y[high]
-            changed = new != y
-            self.next_labels[batch.rows[changed]] = new[changed]
+            relabel_rows(self.next_labels, batch.rows, new, new != y)
             if at_once:
                 y = new
         ce = F.cross_entropy(z, y)

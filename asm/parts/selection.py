@@ -19,6 +19,18 @@ def relabel(probs: Tensor, labels: Tensor, margin: float) -> Tensor:
     return torch.where(top - given > margin, predicted, labels)
 
 
+def relabel_rows(labels: Tensor, rows: Tensor, new: Tensor, changed: Tensor) -> None:
+    """In place, without a GPU having to wait: labels[rows] = new where `changed`; of a row that is there more
+    than once the largest new one.
+
+    Args:
+        labels: [N], 0 or more.
+        rows, new, changed: [B].
+    """
+    found = torch.full_like(labels, -1).scatter_reduce(0, rows, torch.where(changed, new, -1), "amax")
+    labels.copy_(torch.where(found >= 0, found, labels))
+
+
 def drop_rate(epoch: int, forget_rate: float, ramp_epochs: int) -> float:
     """Co-teaching's R(e): the share of a batch left out, rising linearly to `forget_rate` over the first
     `ramp_epochs`. `epoch` is counted from 1, the first drops nothing."""
