@@ -122,8 +122,8 @@ def align_block(
     their number. Runs in any process."""
     kinds = np.full(len(reasons), UNREADABLE, np.int8)
     landmarks = np.full((len(images), 5, 2), np.nan, np.float32)
-    readable = [i for i, reason in enumerate(reasons) if not reason]
     others = np.zeros(len(reasons), np.int16)
+    readable = [i for i, reason in enumerate(reasons) if not reason]
     if options.detect:
         found = _detector(options).detect(images)
         for position, (i, face) in enumerate(zip(readable, found, strict=True)):

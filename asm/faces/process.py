@@ -294,12 +294,12 @@ def _write(
     if twins:
         i, j = next(iter(twins.items()))
         _warn(
-            f"{dataset.name}: {len(twins)} images are also in another split, pixel by pixel, such as "
+            f"{dataset.name}: {len(twins)} image(s) are also in another split, pixel by pixel, such as "
             f"{ids[i]} in {splits[i]} and {ids[j]} in {splits[j]}; {where}"
         )
     if left_out:
         file, why = left_out[0]
-        _warn(f"{dataset.name}: {len(left_out)} files are left out, such as {file} ({why[10:]}); {where}")
+        _warn(f"{dataset.name}: {len(left_out)} file(s) are left out, such as {file} ({why[10:]}); {where}")
     return summary
 
 

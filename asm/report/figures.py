@@ -11,6 +11,7 @@ from asm.report import drawing, embeddings, label_quality, regimes, text
 from asm.report.ablations import HYPERPARAMETERS, is_hyperparameter_row
 from asm.report.cells import Focus, Grid, Group, focuses, paper
 from asm.report.estimates import Estimate
+from asm.report.glyphs import drawn
 from asm.scores.schema import Scores
 
 SYMBOLS = {"losses.beta": "β", "losses.omega": "ω", "losses.gamma": "γ"}
@@ -42,7 +43,8 @@ def thresholds(scores: Scores, warmup: int) -> Figure | None:
     figure = drawing.canvas(11, 5.4)
     left, right = figure.subplots(1, 2)
     every = _marker_step(curves.epoch)
-    for k, (name, values) in enumerate(curves.threshold_clean.items()):
+    named = zip(drawn(list(curves.threshold_clean)), curves.threshold_clean.values(), strict=True)
+    for k, (name, values) in enumerate(named):
         colour, clean = drawing.COLOURS[k % len(drawing.COLOURS)], drawing.series(values)
         left.plot(curves.epoch, clean, color=colour, lw=2, marker="o", ms=3, markevery=every, label=name)
         left.plot(curves.epoch, 1 - clean, color=colour, lw=1.4, ls="--")
@@ -152,7 +154,7 @@ def mining(scores: Scores) -> Figure | None:
 
 def confusion(grid: Grid, baseline: Group, asm: Group) -> Figure:
     """Confusion matrices (rows: true class, percent of the row) summed over seeds."""
-    classes = asm.done[0].classes
+    classes = drawn(asm.done[0].classes)
     side = 0.55 * len(classes) + 1.2
     figure = drawing.canvas(2 * side + 1.0, side + 0.6)
     panels = figure.subplots(1, 2, sharey=True)

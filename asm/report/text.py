@@ -5,6 +5,7 @@ from typing import Any
 
 from asm.report.cells import CONTROL, ONE_SCHEDULE, PRINTED, DatasetInfo, Grid, Group, paper
 from asm.report.estimates import estimate
+from asm.report.glyphs import undrawable
 from asm.scores.schema import NoiseKind, Scores
 
 SCHEDULES = {"fair": "common", "published": "own paper's"}
@@ -266,6 +267,10 @@ def realised(grid: Grid, noises: Iterable[str | None] | None = None) -> list[str
 def shortcomings(grid: Grid) -> list[str]:
     """What these results do not show, from the cells."""
     lines = warnings(grid)
+    for classes in dict.fromkeys(tuple(d.classes) for d in done(grid)):
+        if unwritten := undrawable(classes):
+            numbered = [f"{name} = class {classes.index(name) + 1}" for name in unwritten]
+            lines.append(f"The figures' font cannot write some classes' names there: {_listed(numbered)}.")
     if grid.input == "features":
         lines.append(
             f"The backbone is frozen, heads of {grid.hidden} hidden units are trained on its features; the "

@@ -157,7 +157,8 @@ def test_the_same_image_in_two_splits_is_counted_and_named(align, make_dataset, 
     report = pd.read_csv(tmp_path / "out" / "report.csv", dtype=str)
     assert report.values.tolist() == [["004", "the same pixels as 001 in train"]]
     assert (
-        "made: 1 images are also in another split, pixel by pixel, such as 004 in" in capsys.readouterr().err
+        "made: 1 image(s) are also in another split, pixel by pixel, such as 004 in"
+        in capsys.readouterr().err
     )
 
     images[4] = BROKEN
@@ -173,7 +174,7 @@ def test_files_that_are_left_out_are_counted_and_named(align, make_dataset, tmp_
         ["train/a/b.mp4", "left out: no image"],
         ["caf\\udce9.txt", "left out: no image"],
     ]
-    assert "made: 2 files are left out, such as train/a/b.mp4 (no image); all" in capsys.readouterr().err
+    assert "made: 2 file(s) are left out, such as train/a/b.mp4 (no image); all" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("workers", [1, 2])
