@@ -273,6 +273,7 @@ def _write(
         # only where there are some, so that other data sets' summaries stay what they were
         **({"in_two_splits": len(twins)} if twins else {}),
         **({"left_out": len(left_out)} if left_out else {}),
+        **({"corrected": _corrected(dataset)} if _corrected(dataset) else {}),
     }
     with writing(out):
         faces.flush()
@@ -300,6 +301,11 @@ def _write(
         file, why = left_out[0]
         _warn(f"{dataset.name}: {len(left_out)} file(s) are left out, such as {file} ({why[10:]}); {where}")
     return summary
+
+
+def _corrected(dataset: FaceDataset) -> int:
+    """How many labels a review has changed (asm/datasets/corrections.py)."""
+    return int((dataset.table["corrected_from"] != "").sum()) if "corrected_from" in dataset.table else 0
 
 
 def _warn(line: str) -> None:

@@ -36,6 +36,13 @@ def align(tmp_path):
     return run
 
 
+def test_corrected_labels_are_counted(align, make_dataset, rendered):
+    dataset = make_dataset(list(rendered.images[:4]))
+    assert "corrected" not in align(dataset)
+    dataset = replace(dataset, table=dataset.table.assign(corrected_from=["", "a", "", "b"]))
+    assert align(dataset)["corrected"] == 2
+
+
 def test_images_with_several_faces_are_listed_aside(align, make_dataset, rendered, tmp_path):
     pair = np.concatenate([rendered.images[0], rendered.images[1]], axis=1)
     dataset = make_dataset([rendered.images[2], pair, rendered.images[3]])
