@@ -60,7 +60,8 @@ def _linked(html: str) -> str:
 
 
 def _in_script(text: str) -> str:
-    return text.replace("</", "<\\/")
+    """Without what would end the script's element; it can only stand in a string."""
+    return re.sub("</(?=script)", r"<\\/", text, flags=re.IGNORECASE)
 
 
 def _inlined(figure: Path) -> str:
@@ -122,7 +123,7 @@ def accuracy(results: Results, focus: Focus) -> alt.TopLevelMixin | None:
         x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
         y=alt.Y("accuracy:Q", title="test accuracy, %", scale=alt.Scale(zero=False)),
         color=alt.Color("method:N", title=None, sort=list(dict.fromkeys(row["method"] for row in rows)),
-                        scale=_method_colours(results, rows), legend=alt.Legend(orient="bottom", columns=4)),
+                        scale=_method_colours(results, rows), legend=alt.Legend(orient="bottom")),
         tooltip=["method:N", "noise:N", "epoch:Q", "accuracy:Q"], **opacity,
     )  # fmt: skip
     chart = chart.properties(width=230, height=210).add_params(chosen)
@@ -161,7 +162,7 @@ def thresholds(results: Results, focus: Focus) -> alt.TopLevelMixin | None:
     return chart.encode(
         x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
         y=alt.Y("T_c:Q", title="T_c", scale=alt.Scale(domain=[0, 1])),
-        color=alt.Color("class:N", title=None, legend=alt.Legend(orient="bottom", columns=4),
+        color=alt.Color("class:N", title=None, legend=alt.Legend(orient="bottom"),
                         scale=alt.Scale(range=list(drawing.COLOURS))),
         tooltip=["class:N", "epoch:Q", "T_c:Q", "T_n:Q"], **opacity,
     ).properties(width="container", height=300).add_params(cell, chosen)  # fmt: skip
@@ -229,7 +230,7 @@ def points(focus: Focus, tsne: Path, part: str) -> alt.TopLevelMixin | None:
     hidden = alt.Axis(labels=False, ticks=False, grid=False, title=None)
     return chart.mark_circle(size=22).encode(
         x=alt.X("x:Q", axis=hidden), y=alt.Y("y:Q", axis=hidden), tooltip=told,
-        color=alt.Color("shown:N", title=None, legend=alt.Legend(orient="bottom", columns=4),
+        color=alt.Color("shown:N", title=None, legend=alt.Legend(orient="bottom"),
                         scale=alt.Scale(domain=list(colours), range=list(colours.values()))), **opacity,
     ).properties(width="container", height=420, title=title).add_params(by, chosen)  # fmt: skip
 
@@ -250,7 +251,7 @@ def leads(results: Results) -> alt.TopLevelMixin | None:
     order = list(dict.fromkeys(row["rule"] for row in rows))
     base = alt.Chart(alt.Data(values=rows)).mark_line(point={"size": 36}).encode(
         x=alt.X("fit:Q", title="labels that the baseline fits, %"), y=alt.Y("lead:Q", title="lead, points"),
-        color=alt.Color("rule:N", title=None, sort=order, legend=alt.Legend(orient="bottom", columns=2)),
+        color=alt.Color("rule:N", title=None, sort=order, legend=alt.Legend(orient="bottom")),
         tooltip=["rule:N", "regime:N", "fit:Q", "lead:Q", "interval:N"], **opacity,
     ).properties(width=300, height=280).add_params(chosen)  # fmt: skip
     return base.facet(
