@@ -7,16 +7,12 @@ import os
 import sys
 from pathlib import Path
 
-import pandas as pd
 from torch.distributed.run import main as torchrun
 
 from asm.config.cell import load_cell
 from asm.errors import reported
-from asm.faces import store
-from asm.parts import bank
-from asm.parts.batches import cell_data
 from asm.parts.device import pick_device
-from asm.parts.weights import read_weights
+from asm.training import inputs
 from asm.training.cell import train
 
 if __name__ == "__main__":
@@ -35,20 +31,10 @@ if __name__ == "__main__":
         path = Path("configs", "train", f"{args.cell}.yaml")
         checkout.configuration(path, "train")
         config = load_cell(path)
-        labels = Path("data", "labels", f"{args.dataset}_{args.noise}", "labels.csv")
-        weights = Path("data", "init", args.init, "weights.safetensors")
-        size = config.training
-        if size.input == "features":  # the weights are those of the frozen backbone
-            load, initial = bank.load, None
-        else:
-            load = store.load
-            initial = read_weights(weights, size.backbone, size.width) if weights.is_file() else None
+        data, initial = inputs.read(config, args.dataset, args.noise, args.init)
         train(
             config,
-            cell_data(
-                load(Path("data", size.input, args.dataset)),
-                pd.read_csv(labels, dtype={"id": str}, keep_default_na=False),
-            ),
+            data,
             initial,
             out=Path("runs", args.cell),
             checkpoints=Path("checkpoints", args.cell),

@@ -211,6 +211,7 @@ inits:
   none: {weights: none}
 cells:
   base: {dataset: synthetic, noise: list, method: baseline, init: none, seed: 0}
+out_of_sample: {}
 tsne: [base]
 headline: {title: tiny, baseline: base, asm: base}
 """

@@ -28,6 +28,8 @@ inits:
   au: {weights: synthetic, faces: 14, epochs: 1}
 cells:
   asm: {dataset: synthetic, noise: n30, method: asm, init: au, seed: 0}
+out_of_sample:
+  asm: {dataset: synthetic, noise: n30, init: au}
 tsne: [asm]
 headline: {title: tiny, baseline: asm, asm: asm}
 """
@@ -97,4 +99,4 @@ def test_a_second_repro_does_nothing_and_a_key_of_the_bank_makes_it_anew(workspa
     ran = STAGE.findall(workspace.run("dvc", "repro", "features@synthetic"))
     assert ran == ["configs", "features@synthetic"]
     stale = json.loads(workspace.run("dvc", "status", "--json").splitlines()[-1])
-    assert set(stale) == {"train@asm"}
+    assert set(stale) == {"train@asm", "out_of_sample@asm"}

@@ -31,6 +31,7 @@ inits:
 cells:
   base: {dataset: synthetic, noise: n30, method: baseline, init: dlib, seed: 0}
   asm: {dataset: synthetic, noise: n30, method: asm, init: dlib, seed: 0}
+out_of_sample: {}
 tsne: [asm]
 headline: {title: tiny, baseline: base, asm: asm}
 """)

@@ -202,6 +202,45 @@ def test_list_may_hold_more(tmp_path):
     assert read(tmp_path, text) == [4, 0, 6]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["/d/sad/1.jpg 2\n/d/fear/1.jpg 1\n/d/fear/2.jpg 7\n", "sad\\1.png 2\nfear\\1.png 1\nfear\\2.png 7\n"],
+)
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path, text):
+    ids = ["train/fear/1.jpg", "train/sad/1.jpg", "train/fear/2.jpg"]
+    assert read(tmp_path, text, ids, np.array([0, 1, 6])) == [0, 1, 6]
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (["fer01", "fer00", "fer00#2"], [6, 3, 0]),
+        (["fer01", "fer00#2"], [6, 0]),  # the first of the two is no training sample
+        (["fer01", "x/fer00.png", "x/fer00.png#2"], [6, 3, 0]),
+    ],
+)
+@pytest.mark.parametrize("second", ["fer00.png", "fer00#2.png", "fer00#2"])
+def test_a_name_of_two_samples_is_given_twice_or_with_its_number(tmp_path, ids, expected, second):
+    text = f"fer00.png 4\nfer01.png 7\n{second} 1\n"
+    assert read(tmp_path, text, ids, np.zeros(len(ids), int), base=1) == expected
+
+
+def test_one_row_serves_the_only_sample_of_its_name(tmp_path):
+    assert read(tmp_path, "fer00.png 4\nfer01.png 7\n", ["fer01", "fer00#2"], np.array([6, 0])) == [6, 3]
+
+
+def test_names_are_the_same_in_either_form_of_unicode(tmp_path):
+    text = "caf\u00e9.jpg 1\nb.jpg 7\n"
+    assert read(tmp_path, text, ["cafe\u0301.jpg", "b.jpg"], np.array([0, 6])) == [0, 6]
+
+
+def test_a_name_may_hold_spaces_and_dots(tmp_path):
+    assert read(tmp_path, "my photo 2.jpg 1\nb.c.jpg 7\n", ["my photo 2.jpg", "b.c"], np.array([0, 6])) == [
+        0,
+        6,
+    ]
+
+
 def test_ids_may_be_paths(tmp_path):
     text = "a.jpg 1\nb.jpg 7\n"
     assert read(tmp_path, text, ["sad/b.png", "fear/a.png"], np.array([6, 0])) == [6, 0]
@@ -217,8 +256,15 @@ def test_ids_may_be_paths(tmp_path):
         ("train_00001.jpg 0\ntrain_00002.jpg 7\n", {}, "row 2: the label 7 is too large for 7 classes"),
         ("train_00001.jpg 7\n", {"base": 0}, "row 1: expected a label as a whole number 0 to 6, found '7'"),
         ("train_00001.jpg 0\n", {"base": 1}, "row 1: expected a label as a whole number 1 to 7, found '0'"),
-        ("train_00001.jpg 1\nx/train_00001.jpg 2\n", {}, "row 2: 'x/train_00001.jpg' had another label"),
-        ("a.jpg 1\n", {"ids": ["x/a.jpg", "y/a.jpg"], "true": np.array([0, 0])}, "in several folders: a"),
+        ("train_00001.jpg 1\nx/train_00001.jpg 2\n", {}, "row 2: 'train_00001' had another label in row 1"),
+        ("a.jpg 1\n", {"ids": ["x/a.jpg", "y/a.jpg"], "true": np.array([0, 0])},
+         "2 are not in the list: x/a.jpg, y/a.jpg; 1 .*: a. .* in several folders: write .* as in 'x/a'"),
+        ("a.jpg 1\n", {"ids": ["a.jpg", "a.png"], "true": np.array([0, 0])}, "in their suffix alone: a."),
+        ("f 1\n", {"ids": ["f", "f#2"], "true": np.array([0, 0])},
+         "list: f#2. .* given twice, .* or with its #2"),
+        ("train_00001.jpg 1 2\n", {}, "row 1: .*, found 3 words: 'train_00001.jpg 1 2'. Keep .* of "
+         "'<name> <noisy> <clean>' the first two words, 'train_00001.jpg 1'"),
+        ("train_00001 0.9 1\n", {}, "row 1: .*found 3 words"),
     ],
 )  # fmt: skip
 def test_list_refuses(tmp_path, text, options, message):

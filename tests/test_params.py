@@ -143,7 +143,7 @@ def small(**cells) -> dict:
         "asm": {**row, "method": "asm"},
         **{key: {**row, "method": "asm", **extra} for key, extra in cells.items()},
     }
-    content["tsne"] = ["asm"]
+    content["tsne"], content["out_of_sample"] = ["asm"], {}
     content["headline"] = {"title": "t", "baseline": "base", "asm": "asm"}
     return content
 
@@ -350,9 +350,11 @@ def test_in_each_regime_every_rule_stands_beside_the_baseline_and_the_control():
             place = (cell["dataset"], cell["noise"], cell["seed"], str(sorted(regime.items())))
             regimes.setdefault(place, set()).add((cell["method"], str(rule)))
     assert len(regimes) == 3 * 3 * 5
-    first = next(iter(regimes.values()))
-    assert {("baseline", "{}"), ("two_networks", "{}"), ("asm", "{}")} < first
-    assert all(found == first for found in regimes.values())
+    plain = {("baseline", "{}"), ("two_networks", "{}"), ("asm", "{}")}
+    for noise in {place[1] for place in regimes}:  # in some regimes all of the noise's rules, or none
+        here = [found for place, found in regimes.items() if place[1] == noise]
+        assert all(found in (plain, max(here, key=len)) for found in here)
+        assert plain < max(here, key=len)
 
 
 def test_the_paper_profile_covers_every_published_ablation():

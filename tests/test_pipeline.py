@@ -120,6 +120,16 @@ def test_an_experiment_retrains_exactly_the_cells_it_touches(workspace):
     assert TRAIN.findall(workspace.run("dvc", "repro")) == []
 
 
+def test_an_experiment_may_set_a_very_small_number(workspace):
+    workspace.commit()
+    workspace.run("dvc", "exp", "run", "-S", "optimizer.lr=0.00001", "configs")
+    assert "lr: 1e-05\n" in (workspace.path / "params.yaml").read_text()  # as DVC writes it
+    asm = yaml.safe_load((workspace.path / "configs/train/asm.yaml").read_text())
+    assert asm["optimizer"]["lr"] == 0.00001
+    workspace.run("git", "checkout", "-q", ".")
+    workspace.run("dvc", "checkout")
+
+
 def test_a_mistyped_experiment_is_refused(workspace):
     output = workspace.run("dvc", "exp", "run", "-S", "thresholds.init_claen=0.7", expect=255)
     assert "init_claen" in output

@@ -30,6 +30,8 @@ cells:
     {dataset: synthetic, noise: n30, method: asm, init: none, seed: 0, set: {thresholds: {adaptive: false}}}
   pinned:
     {dataset: synthetic, noise: n30, method: asm, init: none, seed: 0, set: {thresholds: {init_clean: 0.9}}}
+out_of_sample:
+  asm: {dataset: synthetic, noise: n30, init: none}
 tsne: [asm]
 headline: {title: tiny, baseline: base, asm: asm}
 """

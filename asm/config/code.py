@@ -12,12 +12,14 @@ from typing import Any
 from asm.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
+_CELL = {"method": "asm.methods", "backbone": "asm.parts.backbones"}
 # Modules that a stage's configuration chooses: the value of such a key, at any depth, names a file there.
 CHOSEN = {
     "align": {"source": "asm.datasets"},
     "init": {"backbone": "asm.parts.backbones"},
     "features": {"backbone": "asm.parts.backbones"},
-    "train": {"method": "asm.methods", "backbone": "asm.parts.backbones"},
+    "train": _CELL,
+    "out_of_sample": _CELL,
 }
 
 

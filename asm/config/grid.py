@@ -8,13 +8,11 @@ that will read it, so a change of code re-runs exactly the stages that it touche
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from asm.config.cell import COMMON_SECTIONS, CellConfig, cell_config
 from asm.config.code import code_hash
 from asm.config.params import METHODS, Align, Params
 from asm.config.profile import Profile
-from asm.config.schema import parse
+from asm.config.schema import dump_yaml, parse
 from asm.errors import InputError
 from asm.methods import Method
 from asm.parts.backbones import backbone_class
@@ -159,11 +157,15 @@ def write_configs(params: Params, profile: Profile, name: str, out: Path) -> Non
         path = out / (f"{stage}.yaml" if key is None else f"{stage}/{key}.yaml")
         path.parent.mkdir(parents=True, exist_ok=True)
         content = content | {"code": code_hash(stage, content)}
-        path.write_text(yaml.safe_dump(content, sort_keys=True, allow_unicode=True), encoding="utf-8")
+        path.write_text(dump_yaml(content), encoding="utf-8")
 
     training = profile.training
     for key in profile.cells:
         write("train", key, resolve_cell(params, profile, key).model_dump(exclude={"code"}))
+    for key in profile.out_of_sample:
+        cell = resolve_cell(params, profile, key)
+        write("out_of_sample", key, cell.model_dump(exclude={"code"}))
+        write("assess", key, cell.model_dump(include={"cell", "method", "thresholds"}))
     for key, entry in profile.datasets.items():
         where = f"profile: datasets.{key}.align"
         align = parse(Align, {**params.align.model_dump(), **entry.align}, where)

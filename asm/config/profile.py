@@ -91,6 +91,14 @@ class CellRow(Section):
     set: dict[str, Any] = {}
 
 
+class CellData(Section):
+    """What a cell learns from, as its row says, for stages of some cells only: dvc.yaml cannot look it up."""
+
+    dataset: str
+    noise: str
+    init: str
+
+
 class Headline(Section):
     """The two cells that `dvc plots` shows."""
 
@@ -110,6 +118,7 @@ class Profile(Section):
     noises: dict[Name, NoiseEntry]
     inits: dict[Name, InitEntry]
     cells: dict[Name, CellRow]
+    out_of_sample: dict[str, CellData]  # cells that are trained again, by folds; {} is a value, too
     tsne: Annotated[list[str], Field(min_length=1)]
     headline: Headline
 
@@ -140,11 +149,18 @@ class Profile(Section):
                 )
         for where, cell in [
             *(("tsne", cell) for cell in self.tsne),
+            *(("out_of_sample", cell) for cell in self.out_of_sample),
             ("headline.baseline", self.headline.baseline),
             ("headline.asm", self.headline.asm),
         ]:
             if cell not in self.cells:
                 raise ValueError(f"{where}: there is no cell '{cell}'")
+        for cell, data in self.out_of_sample.items():
+            row = self.cells[cell]
+            if data != CellData(dataset=row.dataset, noise=row.noise, init=row.init):
+                raise ValueError(f"out_of_sample.{cell}: not the dataset, noise and init of the cell's row")
+            if row.method not in ("baseline", "asm"):
+                raise ValueError(f"out_of_sample.{cell}: asked of baseline and asm only, not of {row.method}")
         return self
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from asm.datasets.base import FaceDataset
 from asm.errors import InputError
 
-NO_SOURCES = ("base", "noise")  # the other files beside this one
+NO_SOURCES = ("base", "images", "names", "noise")  # the other files beside this one
 
 
 def source_names() -> list[str]:

@@ -40,7 +40,7 @@ def load(root: Path, num_classes: int = 8) -> base.FaceDataset:
     the paths in the csv files, `train_set/<n>` in the release of 2021; a path given twice gets `#2`.
     Raises InputError for a missing or damaged data set.
     """
-    if num_classes not in (7, 8):
+    if type(num_classes) is not int or num_classes not in (7, 8):
         raise InputError(f"affectnet: num_classes: expected 7 or 8, found {num_classes!r}.")
     if (root / CSV["train"]).is_file():
         table = _from_csv(root)
@@ -73,10 +73,10 @@ def _from_csv(root: Path) -> pd.DataFrame:
 def _from_npy(root: Path) -> pd.DataFrame:
     parts = []
     for split, folder in FOLDERS.items():
-        images = base.file_names(root / folder / "images")
+        images = _unhidden(root / folder / "images")
         if not images:
             raise base.absent("affectnet", root / folder / "images", TREE, SOURCE)
-        annotations = base.file_names(root / folder / "annotations")
+        annotations = _unhidden(root / folder / "annotations")
         names = sorted((n[: -len("_exp.npy")] for n in annotations if n.endswith("_exp.npy")), key=_number)
         unlabelled = sorted(
             n for n in images if n.endswith(".jpg") and f"{n[:-4]}_exp.npy" not in annotations
@@ -94,6 +94,11 @@ def _from_npy(root: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def _unhidden(folder: Path) -> set[str]:
+    """Without what macOS puts beside each file: `._3_exp.npy`."""
+    return {name for name in base.file_names(folder) if not name.startswith(".")}
+
+
 def _number(name: str) -> tuple[int, str]:
     return (int(name) if name.isdecimal() else -1, name)
 
@@ -102,9 +107,13 @@ def _expression(path: Path) -> int:
     """The release stores each id as a 0-d array of text."""
     try:
         value = np.load(path, allow_pickle=False).item()
-        label = int(value)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: expected one expression id, found: {error}.") from error
+        label = int(value) if isinstance(value, str | bytes) or int(value) == value else -1
+    except Exception as error:  # of another kind: an archive, a pickle, a structure, no numpy file at all
+        kind = type(error).__name__
+        raise InputError(
+            f"{path}: expected a numpy file with one expression id, found something else ({kind}). "
+            "Unpack the annotations again."
+        ) from error
     if not 0 <= label <= LAST_ID:
         raise InputError(f"{path}: expected an expression id 0 to {LAST_ID}, found {value!r}.")
     return label

@@ -7,17 +7,17 @@ reading images and text tables, and the errors a user meets when a data set is m
 import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
 
+from asm.datasets.images import SUFFIXES, read_image
+from asm.datasets.names import check_names, same_text
 from asm.errors import InputError
 
 SPLITS = ("train", "valid", "test")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _NAMED = 3  # how many offenders a message names
 
 
@@ -33,19 +33,21 @@ class FaceDataset:
     `mixture` (float, the share of the class `true`).
 
     `read(row)` gives uint8 [H, W, 3] (RGB) or [H, W] (grey) and raises OSError when the image cannot be read.
+    `left_out`: files under the root that one might take for part of the data set, and why they are none.
     """
 
     name: str
     classes: tuple[str, ...]
     table: pd.DataFrame
     read: Callable[[int], np.ndarray]
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def check(dataset: FaceDataset) -> FaceDataset:
     """Return `dataset` unchanged if it can be trained on and tested.
 
     Raises InputError for a missing column, ids given twice, a label outside 0..K-1, an unknown split, a split
-    without images, and a class without a training image.
+    without images, a class without a training image, and what `check_names` refuses.
     """
     name, table, classes = dataset.name, dataset.table, dataset.classes
     absent = [c for c in ("id", "path", "split", "true") if c not in table.columns]
@@ -62,6 +64,7 @@ def check(dataset: FaceDataset) -> FaceDataset:
         raise InputError(
             f"{name}: two or more different classes are needed, found: {', '.join(classes) or 'none'}."
         )
+    check_names(name, classes, table.id)
     repeated = table.id[table.id.duplicated()].unique()
     if len(repeated):
         raise InputError(
@@ -98,24 +101,6 @@ def check(dataset: FaceDataset) -> FaceDataset:
 
 
 # --- images -----------------------------------------------------------------------------------------------
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Pixels of an image file, upright by its EXIF tag: uint8 [H, W] if it is grey, else [H, W, 3] RGB.
-
-    Raises OSError whatever is wrong with the file (missing, truncated, no image, absurdly large).
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8 rather than scale them
-                return (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
-            return np.array(upright.convert("L" if upright.mode in ("1", "L", "LA") else "RGB"))
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # Pillow's decoders raise ValueError, SyntaxError, … on damaged files
-        raise OSError(f"cannot read the image {path}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -163,8 +148,20 @@ def require_files(name: str, root: Path, paths: Iterable[str], listed_in: str) -
     if missing:
         raise InputError(
             f"{name}: {len(missing)} image(s) listed in {listed_in} are not under {root}: {_some(missing)}. "
-            "Unpack the images again, or take the rows out of the list."
+            f"{_why_missing(missing[0], present)}"
         )
+
+
+def _why_missing(path: str, present: dict[str, set[str]]) -> str:
+    folder, _, file = path.rpartition("/")
+    if "\\" in path:
+        return "Write the folders with /, not with \\."
+    if twin := next((n for n in present[folder] if same_text(n) == same_text(file)), None):
+        return (
+            f"There is one whose name looks the same, but is other Unicode: {twin!a}, not {file!a}. "
+            "Rename the files by the list (convmv -f utf-8 -t utf-8 --nfc)."
+        )
+    return "Unpack the images again, or take the rows out of the list."
 
 
 def file_names(folder: Path) -> set[str]:
@@ -173,6 +170,18 @@ def file_names(folder: Path) -> set[str]:
         return set()
     with os.scandir(folder) as entries:
         return {entry.name for entry in entries if entry.is_file()}
+
+
+def files_below(folder: Path, above: str = "") -> Iterator[str]:
+    """Paths of all files in `folder` and the folders in it, from there; nothing that is hidden (`.name`)."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from files_below(Path(entry.path), f"{above}{entry.name}/")
+            else:
+                yield above + entry.name
 
 
 def unique_ids(names: Sequence[str]) -> list[str]:
@@ -200,8 +209,11 @@ def iter_rows(path: Path, columns: Sequence[str], header: bool = True) -> Iterat
             found = [c.strip() for c in next(reader, [])] if header else list(columns)
             lacking = [c for c in columns if c not in found]
             if lacking:
+                other = next((sign for sign in ";\t|" if sign in "".join(found)), None)
+                hint = f" Are its fields separated by {other!r}? Write commas." if other else ""
                 raise InputError(
                     f"{path}: no column {_some(lacking)}; the header has: {', '.join(found) or 'nothing'}."
+                    + hint
                 )
             places = [found.index(c) for c in columns]
             for row in reader:
@@ -212,7 +224,7 @@ def iter_rows(path: Path, columns: Sequence[str], header: bool = True) -> Iterat
                         f"{path}, row {reader.line_num}: expected {len(found)} fields, found {len(row)}."
                     )
                 yield reader.line_num, [row[p].strip() for p in places]
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise InputError(f"{path}: expected comma-separated UTF-8 text, found: {error}.") from error
 
 
@@ -227,21 +239,32 @@ def read_rows(path: Path, columns: Sequence[str], header: bool = True) -> pd.Dat
 def read_pairs(path: Path) -> pd.DataFrame:
     """A list file of `<name> <label>` per line, as the columns `name` and `value` (text) and `line` (from 1).
 
-    The label is the last word of its line, so a name may hold spaces. Raises InputError for any other line.
+    The label is the last word of its line, so a name may hold spaces if it ends in an image's suffix: in
+    other lines of three words or more it is not known which is the label. Raises InputError for these and
+    for any other line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: expected UTF-8 text, found: {error}.") from error
     rows = []
     for line, content in enumerate(text.splitlines(), start=1):
         words = content.strip().rsplit(maxsplit=1)
-        if len(words) == 2:
-            rows.append((*words, line))
-        elif words:
+        if not words:
+            continue
+        if len(words) < 2:
             raise InputError(
                 f"{path}, row {line}: expected '<file name> <label>', found {content.strip()!r}."
             )
+        first, *others = words[0].split()
+        if others and not words[0].lower().endswith(SUFFIXES):
+            raise InputError(
+                f"{path}, row {line}: expected '<file name> <label>', found {len(others) + 2} words: "
+                f"{content.strip()!r}. Keep the name and the one label that is meant: of '<name> <noisy> "
+                f"<clean>' the first two words, {f'{first} {others[0]}'!r}. A name with spaces must end in "
+                "its suffix, such as .jpg."
+            )
+        rows.append((*words, line))
     return pd.DataFrame(rows, columns=["name", "value", "line"])
 
 

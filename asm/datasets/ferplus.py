@@ -54,10 +54,12 @@ def load(
     else -1. Ids are the names without ".png"; four names of `fer2013new.csv` stand for two rows each, and the
     second row is `<name>#2`. Raises InputError for a missing or damaged data set.
     """
-    if num_classes not in (7, 8):
+    if type(num_classes) is not int or num_classes not in (7, 8):
         raise InputError(f"ferplus: num_classes: expected 7 or 8, found {num_classes!r}.")
     if votes not in (None, LABEL, NEW):
         raise InputError(f"ferplus: votes: expected {LABEL} or {NEW}, found {votes!r}.")
+    if not isinstance(merge_valid, bool):
+        raise InputError(f"ferplus: merge_valid: expected true or false, found {merge_valid!r}.")
     in_folders = any(name.endswith(".png") for name in base.file_names(root / FOLDERS["train"]))
     kaggle = (root / KAGGLE).is_file()
     if not in_folders and not kaggle:

@@ -5,18 +5,23 @@ annotator's labels (`original`). Draws come from NumPy's PCG64 seeded with `seed
 arguments give equal labels on every machine.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import pandas as pd
 
 from asm.datasets.base import integers, read_pairs
+from asm.datasets.images import SUFFIXES
+from asm.datasets.names import same_text
 from asm.errors import InputError
 
 KINDS = ("symmetric", "asymmetric")
 MODES = ("bernoulli", "exact")
 EXCLUDED = -1
+_NUMBERED = re.compile(r"(.*?)(|#[1-9][0-9]*)", re.DOTALL)  # of `base.unique_ids`
 
 # What each expression is most easily taken for. Every class has an entry: the rate is that of all samples.
 FER_PAIRS = {
@@ -89,13 +94,14 @@ def from_list(
     """The labels that a list file gives the samples `ids`: int64 [N]; `true` are theirs without noise.
 
     The file has `<file name> <label>` per line, as EAC's `noise01.txt` (`train_00001.jpg`, labels from 1) and
-    SCN's `0.1noise_train.txt` (absolute paths, labels from 0). Samples are found by file name, without folder
-    and suffix. `base` is the number of the first class: by default 0 if that label occurs, 1 if `num_classes`
-    occurs, else whichever agrees with more of the true labels. Lines for other samples (a test set's) are
-    not used.
+    SCN's `0.1noise_train.txt` (absolute paths, labels from 0). Samples are found by file name, without
+    suffix; where several folders hold files of one name, by as many folders above it as tell them apart. A
+    name of two samples (`fer0000000` and `fer0000000#2`) is given twice, in their order, or with the `#2`.
+    `base` is the number of the first class: by default 0 if that label occurs, 1 if `num_classes` occurs,
+    else whichever agrees with more of the true labels. Lines for other samples (a test set's) are not used.
 
     Raises InputError for a malformed line, a label outside the classes, a name given twice with different
-    labels, ids that share a file name, and ids that the list does not hold.
+    labels, ids that differ in their suffix alone, and ids that the list does not hold.
     """
     rows = read_pairs(path)
     raw = integers(
@@ -107,27 +113,25 @@ def from_list(
             f"{path}, row {line}: the label {num_classes} is too large for {num_classes} classes counted "
             "from 0, and the list also has the label 0. Correct it, or use the data set that it was made for."
         )
-    given: dict[str, int] = {}
-    for name, label, line in zip(rows.name, raw.tolist(), rows.line, strict=True):
-        if given.setdefault(_stem(name), label) != label:
-            raise InputError(f"{path}, row {line}: {name!r} had another label in an earlier row. Keep one.")
-
-    stems = [_stem(i) for i in ids]
-    shared = [stem for stem, n in Counter(stems).items() if n > 1]
-    if shared:
-        raise InputError(
-            f"{path}: a list can only serve a data set whose file names differ, but {len(shared)} name(s) "
-            f"occur in several folders: {', '.join(shared[:3])}."
-        )
-    missing = [i for i, stem in zip(ids, stems, strict=True) if stem not in given]
+    split = [_NUMBERED.fullmatch(i).groups() for i in ids]
+    wanted = [(_parts(name), number) for name, number in split]
+    depth = _depth(path, wanted)
+    keys = ["/".join(parts[-depth:]) + number for parts, number in wanted]
+    given = _given(path, rows, raw, wanted, depth)
+    missing = [i for i, key in zip(ids, keys, strict=True) if key not in given]
     if missing:
-        extra = sorted(set(given) - set(stems))
+        extra = sorted(set(given) - set(keys))
         more = f"; {len(extra)} of its names are no training samples: {', '.join(extra[:3])}" if extra else ""
+        remedy = "Use the list made for this data set."
+        if depth > 1:
+            remedy = f"Files of one name lie in several folders: write each name as in {keys[0]!r}."
+        elif any("#" in i for i in missing):
+            remedy = "A name that stands for two images is given twice, in their order, or with its #2."
         raise InputError(
-            f"{path}: expected a label for each of the {len(stems)} training samples, but {len(missing)} are "
-            f"not in the list: {', '.join(missing[:3])}{more}. Use the list made for this data set."
+            f"{path}: expected a label for each of the {len(keys)} training samples, but {len(missing)} are "
+            f"not in the list: {', '.join(missing[:3])}{more}. {remedy}"
         )
-    found = np.array([given[stem] for stem in stems], dtype=np.int64)
+    found = np.array([given[key] for key in keys], dtype=np.int64)
     if base is None:
         true = np.asarray(true)
         base = int(
@@ -220,5 +224,49 @@ def _targets(num_classes: int, classes: Sequence[str] | None, pairs: Mapping[str
     return target
 
 
-def _stem(name: str) -> str:
-    return PurePosixPath(name.replace("\\", "/")).stem.removesuffix("_aligned")
+def _parts(name: str) -> tuple[str, ...]:
+    """Folders and name, without an image's suffix."""
+    path = PurePosixPath(same_text(name).replace("\\", "/"))
+    stem = path.stem if path.suffix.lower() in SUFFIXES else path.name
+    return (*path.parent.parts, stem.removesuffix("_aligned"))
+
+
+def _depth(path: Path, wanted: list[tuple[tuple[str, ...], str]]) -> int:
+    """How many last parts of their names tell the samples apart."""
+    for depth in range(1, max((len(parts) for parts, _ in wanted), default=1) + 1):
+        seen = Counter((parts[-depth:], number) for parts, number in wanted)
+        if len(seen) == len(wanted):
+            return depth
+    shared = ["/".join(parts) for (parts, _), n in seen.items() if n > 1]
+    raise InputError(
+        f"{path}: a list can only serve a data set whose file names differ, but {len(shared)} name(s) differ "
+        f"in their suffix alone: {', '.join(shared[:3])}. Rename the files."
+    )
+
+
+def _given(
+    path: Path, rows: pd.DataFrame, labels: np.ndarray, wanted: list[tuple[tuple[str, ...], str]], depth: int
+) -> dict[str, int]:
+    """The list's label of each name, as `depth` parts and the number of the sample that has it (`#2`)."""
+    numbers: dict[str, list[str]] = {}
+    for parts, number in wanted:
+        numbers.setdefault("/".join(parts[-depth:]), []).append(number)
+    found: dict[str, list[tuple[int, int]]] = {}  # label and line
+    for name, label, line in zip(rows.name, labels.tolist(), rows.line, strict=True):
+        found.setdefault("/".join(_parts(name)[-depth:]), []).append((label, line))
+    given = {}
+    for name, each in found.items():
+        of_name = numbers.get(name, [""])
+        if of_name == [""]:
+            line = next((line for label, line in each if label != each[0][0]), None)
+            if line is not None:
+                raise InputError(
+                    f"{path}, row {line}: {name!r} had another label in row {each[0][1]}. Keep one."
+                )
+            given[name] = each[0][0]
+            continue
+        for place, number in enumerate(sorted(of_name, key=len)):
+            row = place if len(each) == len(of_name) else int(number[1:] or 1) - 1
+            if row < len(each):
+                given[name + number] = each[row][0]
+    return given

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from asm.faces.detection import FaceDetector
 from asm.faces.store import FACE_KINDS
 
 UNREADABLE = -1  # beside the indices into FACE_KINDS
+HELD = 512 * 2**20  # bytes of a block's images that are kept in memory
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Options:
 class Block:
     """A finished block; `crops` and `landmarks` have one row for each row of `kinds` that was readable."""
 
-    digest: np.ndarray  # str [], of the images; see `digest_of`
+    digest: np.ndarray  # str [], of the images
     kinds: np.ndarray  # int8 [n], index into FACE_KINDS or UNREADABLE
     reasons: np.ndarray  # str [n]
     crops: np.ndarray  # uint8 [m, S, S, C]
@@ -58,16 +60,42 @@ class Block:
             return None
 
 
-def read_block(dataset: FaceDataset, rows: range) -> list[np.ndarray | str]:
-    """The rows' images, or the reason why there is none."""
-    images: list[np.ndarray | str] = []
-    for row in rows:
-        try:
-            image = dataset.read(row)
-            images.append(image if image.size else "the image is empty")
-        except OSError as error:
-            images.append(reason_of(error, str(dataset.table["path"][row])))
-    return images
+class BlockImages(Sequence[np.ndarray]):
+    """The readable images of a block, each uint8 [H, W] or [H, W, 3]. `reasons` has for each row why it has
+    none ("" if it has one), `digests` what it was made from. Images beyond `HELD` bytes are read again
+    whenever they are asked for, so that what large ones cost ends with each of them."""
+
+    def __init__(self, dataset: FaceDataset, rows: range) -> None:
+        self._dataset = dataset
+        self._rows: list[int] = []
+        self._held: dict[int, np.ndarray] = {}
+        self.reasons: list[str] = []
+        self.digests: list[bytes] = []
+        size = 0
+        for row in rows:
+            try:
+                image = dataset.read(row)
+                reason = "" if image.size else "the image is empty"
+            except OSError as error:
+                reason = reason_of(error, str(dataset.table["path"][row]))
+            self.reasons.append(reason)
+            self.digests.append(digest_of(reason or image))
+            if not reason:
+                size += image.nbytes
+                if size <= HELD:
+                    self._held[len(self._rows)] = image
+                self._rows.append(row)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return self._held[i] if i in self._held else self._dataset.read(self._rows[i])
+
+    @property
+    def held(self) -> list[np.ndarray] | None:
+        """All images, None if some are not kept in memory."""
+        return list(self._held.values()) if len(self._held) == len(self) else None
 
 
 def reason_of(error: OSError, path: str) -> str:
@@ -79,24 +107,25 @@ def reason_of(error: OSError, path: str) -> str:
     return text or type(error).__name__
 
 
-def digest_of(images: list[np.ndarray | str]) -> str:
-    """Of shape, type and pixels of each image, or of the reason why it cannot be read."""
-    found = hashlib.blake2b(digest_size=16)
-    for image in images:
-        content = image.encode() if isinstance(image, str) else np.ascontiguousarray(image)
-        kind = len(content) if isinstance(image, str) else f"{image.dtype.str} {image.shape}"
-        found.update(f"{kind}\0".encode())
-        found.update(content)
-    return found.hexdigest()
+def digest_of(image: np.ndarray | str) -> bytes:
+    """Of an image's shape, type and pixels, or of the reason why it cannot be read."""
+    content = image.encode() if isinstance(image, str) else np.ascontiguousarray(image)
+    kind = "" if isinstance(image, str) else f"{image.dtype.str} {image.shape}"
+    found = hashlib.blake2b(f"{kind}\0".encode(), digest_size=16)
+    found.update(content)
+    return found.digest()
 
 
-def align_block(images: list[np.ndarray | str], digest: str, options: Options, path: Path) -> int:
-    """Detect, crop and save one block; returns its number of rows. Runs in any process."""
-    readable = [i for i, image in enumerate(images) if not isinstance(image, str)]
-    kinds = np.full(len(images), UNREADABLE, np.int8)
-    landmarks = np.full((len(readable), 5, 2), np.nan, np.float32)
+def align_block(
+    images: Sequence[np.ndarray], reasons: list[str], digest: str, options: Options, path: Path
+) -> int:
+    """Detect, crop and save one block, given its readable images and the `reasons` of all its rows; returns
+    their number. Runs in any process."""
+    kinds = np.full(len(reasons), UNREADABLE, np.int8)
+    landmarks = np.full((len(images), 5, 2), np.nan, np.float32)
+    readable = [i for i, reason in enumerate(reasons) if not reason]
     if options.detect:
-        found = _detector(options).detect([images[i] for i in readable])
+        found = _detector(options).detect(images)
         for position, (i, face) in enumerate(zip(readable, found, strict=True)):
             if face is None:
                 kinds[i] = FACE_KINDS.index("fallback")
@@ -105,12 +134,10 @@ def align_block(images: list[np.ndarray | str], digest: str, options: Options, p
                 landmarks[position] = face.landmarks
     else:
         kinds[readable] = FACE_KINDS.index("as_is")
-    crops = [
-        crop_face(images[i], points, options.size) for i, points in zip(readable, landmarks, strict=True)
-    ]
-    reasons = np.array([image if isinstance(image, str) else "" for image in images], dtype=np.str_)
-    Block(np.array(digest), kinds, reasons, stack(crops, options.size), landmarks).save(path)
-    return len(images)
+    crops = [crop_face(images[i], points, options.size) for i, points in enumerate(landmarks)]
+    stacked = stack(crops, options.size)
+    Block(np.array(digest), kinds, np.array(reasons, dtype=np.str_), stacked, landmarks).save(path)
+    return len(reasons)
 
 
 def stack(crops: list[np.ndarray], size: int) -> np.ndarray:

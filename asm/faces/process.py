@@ -27,14 +27,16 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from asm.datasets.base import FaceDataset
+from asm.datasets.base import SPLITS, FaceDataset
+from asm.datasets.names import printable
 from asm.errors import InputError
 from asm.faces.alignment import crop_face
-from asm.faces.blocks import UNREADABLE, Block, Options, align_block, digest_of, read_block, stack
+from asm.faces.blocks import UNREADABLE, Block, BlockImages, Options, align_block, stack
 from asm.faces.store import FACE_KINDS
 
 BLOCK = 64  # rows per block: about a second of work, which is all that a kill can cost
 _STAMP = "stamp.json"
+_Job = tuple[BlockImages, list[str], str, Options, Path]  # of `align_block`
 
 
 def align_dataset(
@@ -85,19 +87,21 @@ def align_dataset(
         workers = min(2, os.cpu_count() or 1) if len(paths) >= 16 else 1  # a process starts for seconds
 
     with tqdm(total=rows, unit="img", desc=f"align {dataset.name}", smoothing=0.05) as bar:
+        digests: list[bytes] = []  # of every image
 
-        def jobs() -> Iterator[tuple[list[np.ndarray | str], str, Options, Path]]:
+        def jobs() -> Iterator[_Job]:
             for start, path in paths.items():
-                images = read_block(dataset, range(start, min(start + BLOCK, rows)))
-                digest = digest_of(images)
+                images = BlockImages(dataset, range(start, min(start + BLOCK, rows)))
+                digests.extend(images.digests)
+                digest = hashlib.blake2b(b"".join(images.digests), digest_size=16).hexdigest()
                 block = Block.load(path)
                 if block is not None and str(block.digest) == digest:
-                    bar.update(len(images))
+                    bar.update(len(images.reasons))
                 else:
-                    yield images, digest, options, path
+                    yield images, images.reasons, digest, options, path
 
         _run(jobs(), min(workers, len(paths)), bar.update)
-    summary = _write(dataset, options, list(paths.values()), out)
+    summary = _write(dataset, options, list(paths.values()), digests, out)
     shutil.rmtree(work)
     return summary
 
@@ -125,7 +129,7 @@ def rebuild(dataset: FaceDataset, ids: Iterable[str], landmarks: np.ndarray, siz
 # --- processes ---
 
 
-def _run(jobs: Iterator[tuple], workers: int, update: Callable[[int], object]) -> None:
+def _run(jobs: Iterator[_Job], workers: int, update: Callable[[int], object]) -> None:
     """Do all jobs, in this process or in several. Images are read here: a data set need not be picklable."""
     if workers <= 1:
         with _one_thread():
@@ -136,8 +140,12 @@ def _run(jobs: Iterator[tuple], workers: int, update: Callable[[int], object]) -
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
     pending: set[Future[int]] = set()
     try:
-        for job in jobs:
-            pending.add(pool.submit(align_block, *job))
+        for images, *others in jobs:
+            if images.held is None:  # too large to be sent
+                with _one_thread():
+                    update(align_block(images, *others))
+                continue
+            pending.add(pool.submit(align_block, images.held, *others))
             if len(pending) > workers:  # one block waits ready; more would only fill memory
                 finished, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in finished:
@@ -201,7 +209,9 @@ def _open_work(dataset: FaceDataset, options: Options, code: str, work: Path) ->
     stamp_file.write_text(stamp, encoding="utf-8")
 
 
-def _write(dataset: FaceDataset, options: Options, blocks: list[Path], out: Path) -> dict:
+def _write(
+    dataset: FaceDataset, options: Options, blocks: list[Path], digests: list[bytes], out: Path
+) -> dict:
     """Put the blocks together in a directory beside `out`, then rename it."""
     kinds_of, reasons_of, channels = [], [], 1
     for path in blocks:
@@ -237,11 +247,17 @@ def _write(dataset: FaceDataset, options: Options, blocks: list[Path], out: Path
     manifest = dataset.table[readable].assign(face=names[readable])
     manifest.to_csv(partial / "manifest.csv", index=False, lineterminator="\n")
     no_face = names == "fallback"
-    text = np.where(
-        readable, "no face found: centre square of the whole image", "unreadable: " + reasons.astype(object)
+    twins = _twins(dataset, digests, readable)
+    left_out = [(printable(file), f"left out: {why}") for file, why in dataset.left_out.items()]
+    ids, splits = dataset.table["id"].tolist(), dataset.table["split"].tolist()
+    listed = sorted(
+        [
+            *((i, f"unreadable: {reasons[i]}") for i in np.flatnonzero(~readable)),
+            *((i, "no face found: centre square of the whole image") for i in np.flatnonzero(no_face)),
+            *((i, f"the same pixels as {ids[j]} in {splits[j]}") for i, j in twins.items()),
+        ]
     )
-    listed = no_face | ~readable
-    report = pd.DataFrame({"id": dataset.table["id"][listed], "reason": text[listed]})
+    report = pd.DataFrame([*((ids[i], why) for i, why in listed), *left_out], columns=["id", "reason"])
     report.to_csv(partial / "report.csv", index=False, lineterminator="\n")
     summary = {
         "dataset": dataset.name,
@@ -257,6 +273,9 @@ def _write(dataset: FaceDataset, options: Options, blocks: list[Path], out: Path
         "detect": options.detect,
         "pad": options.pad,
         "upscale": options.upscale,
+        # only where there are some, so that other data sets' summaries stay what they were
+        **({"in_two_splits": len(twins)} if twins else {}),
+        **({"left_out": len(left_out)} if left_out else {}),
     }
     text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
     (partial / "summary.json").write_text(text, encoding="utf-8")
@@ -264,7 +283,34 @@ def _write(dataset: FaceDataset, options: Options, blocks: list[Path], out: Path
         os.rename(out, replaced)
     os.rename(partial, out)
     shutil.rmtree(replaced, ignore_errors=True)
+    where = f"all are in {out / 'report.csv'}"
+    if twins:
+        i, j = next(iter(twins.items()))
+        _warn(
+            f"{dataset.name}: {len(twins)} images are also in another split, pixel by pixel, such as "
+            f"{ids[i]} in {splits[i]} and {ids[j]} in {splits[j]}; {where}"
+        )
+    if left_out:
+        file, why = left_out[0]
+        _warn(f"{dataset.name}: {len(left_out)} files are left out, such as {file} ({why[10:]}); {where}")
     return summary
+
+
+def _warn(line: str) -> None:
+    tqdm.write(f"warning: {line}", file=sys.stderr)
+
+
+def _twins(dataset: FaceDataset, digests: list[bytes], readable: np.ndarray) -> dict[int, int]:
+    """Row of each readable image with the pixels of an image in an earlier split -> row of that one."""
+    first: dict[bytes, int] = {}
+    twins: dict[int, int] = {}
+    split_of = dataset.table["split"].to_numpy()
+    for split in SPLITS:
+        rows = np.flatnonzero(readable & (split_of == split)).tolist()
+        twins |= {row: first[digests[row]] for row in rows if digests[row] in first}
+        for row in rows:
+            first.setdefault(digests[row], row)
+    return twins
 
 
 def _require_enough(dataset: FaceDataset, readable: np.ndarray, reasons: np.ndarray) -> None:

@@ -3,7 +3,8 @@
 - `faces.npy` uint8 [N, S, S, C], C = 1 (grey sources) or 3;
 - `manifest.csv`: the data set's rows, in the order of the faces, with the column `face` (see FACE_KINDS);
 - `landmarks.npy` float32 [N, 5, 2], pixels of the source image, NaN where no face was found or looked for;
-- `report.csv`: id and reason of every image that could not be read or shows no face;
+- `report.csv`: id and reason of every image that could not be read, shows no face or has the pixels of one in
+  another split, and path and reason of every file that was left out;
 - `summary.json`: name, classes, size and counts.
 """
 

@@ -38,12 +38,13 @@ class Thresholds(Section):
     mine_above: Share
     held_out: Annotated[float, Field(ge=0, lt=1)]
     mine_from_gap: Share
+    complement_from_gap: Share
     calibrated: bool
 
     @model_validator(mode="after")
     def _measured(self) -> Thresholds:
-        if (self.mine_from_gap or self.calibrated) and not self.held_out:
-            raise ValueError("mine_from_gap and calibrated are measured on labels `held_out`: 0.05, say")
+        if (self.mine_from_gap or self.complement_from_gap or self.calibrated) and not self.held_out:
+            raise ValueError("gaps and calibration are measured on labels `held_out`: 0.05, say")
         return self
 
 
@@ -89,14 +90,15 @@ class ASM(Method):
             mean = mining.sharpen(mean, self.temperature.item())
         if options.adaptive:
             self.clean_threshold = mining.clean_thresholds(mean, labels, self.clean_threshold)
-            self.noisy_threshold = mining.noisy_thresholds(self.clean_threshold, options.noisy)
+            below = "per_class" if self._gap_is_below(options.complement_from_gap) else options.noisy
+            self.noisy_threshold = mining.noisy_thresholds(self.clean_threshold, below)
         logs |= {
             **{f"threshold_clean_{k}": t for k, t in enumerate(self.clean_threshold.tolist())},
             **{f"threshold_noisy_{k}": t for k, t in enumerate(self.noisy_threshold.tolist())},
         }
         self.subset = None
         unsure = options.mine_above > 0 and self.clean_threshold.mean() <= options.mine_above
-        if unsure or (options.mine_from_gap > 0 and self.largest_gap <= options.mine_from_gap):
+        if unsure or self._gap_is_below(options.mine_from_gap):
             return logs  # as in the warm-up
         self.subset = self.split(mean, labels)
         if options.max_noisy < 1:
@@ -178,6 +180,10 @@ class ASM(Method):
             self.temperature.fill_(mining.calibrate(mean[held_out], labels[held_out]))
             logs["temperature"] = self.temperature.item()
         return logs
+
+    def _gap_is_below(self, bound: float) -> bool:
+        """Whether the networks have memorised less than a bound that is set."""
+        return bound > 0 and bool(self.largest_gap <= bound)
 
     def _without_held_out(self, batch: Batch) -> Batch:
         kept = (~self.held_out[batch.rows_cpu]).nonzero().squeeze(1)

@@ -104,6 +104,15 @@ class Samples:
             faces = faces.to(device)
         return Samples(self.ids, faces, self.labels.to(device), self.origin.to(device))
 
+    def take(self, rows: np.ndarray) -> Samples:
+        """Those of these rows, int64 [M]; before `to`."""
+        faces, index = self.faces, torch.from_numpy(rows)
+        if isinstance(faces, StreamedFaces):
+            faces = StreamedFaces(faces.source, faces.rows[index], faces.device)
+        else:
+            faces = faces[index]
+        return Samples([self.ids[i] for i in rows], faces, self.labels[index], self.origin[index])
+
 
 @dataclass(frozen=True)
 class Data:

@@ -21,6 +21,7 @@ RULES: dict[str, Callable[[Any], str]] = {  # how what a cell changes of ASM is 
     "thresholds.max_noisy": lambda v: f"at most {percent(v)} noisy per class",
     "thresholds.mine_above": lambda v: f"mining from T_c {v:g}",
     "thresholds.mine_from_gap": lambda v: f"mining from a gap of {v:g}",
+    "thresholds.complement_from_gap": lambda v: f"T_n per other class up to a gap of {v:g}",
     "thresholds.calibrated": lambda v: "calibrated" if v else "as predicted",
     "thresholds.held_out": lambda v: f"{percent(v)} held out",
     "losses.lambda_max": lambda v: f"λ_max {v:g}",

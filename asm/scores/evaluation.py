@@ -24,6 +24,7 @@ from asm.scores.schema import (
     FaceCounts,
     Fit,
     GivenLabels,
+    LabelQuality,
     Mining,
     NetworkAccuracy,
     OnTest,
@@ -48,6 +49,25 @@ def score_run(run: Path, faces: Path, noise: Path) -> Scores:
     )
     keys = ("kind", "rate", "excluded", "wrong", "realised")
     return evaluate(run, manifest, FaceCounts(**counts), _read_json(noise, keys, "corrupt the labels again"))
+
+
+def assess_out_of_sample(config: dict[str, Any], predictions: Path, faces: Path) -> LabelQuality:
+    """What tells wrong labels and ambiguous faces, asked of networks that were not trained on them.
+
+    Args:
+        config: of the cell; its thresholds are computed anew from these predictions.
+        predictions: npz with the training samples' ids, given and true labels and mean `probabilities`.
+        faces: the store of aligned faces that it was trained on.
+
+    Raises:
+        InputError: a file is missing or of other data; nothing is known of the samples' labels.
+    """
+    stored = finished.read_arrays(predictions)
+    rows = finished.rows_of(store.read_manifest(faces / "manifest.csv"), stored["ids"], predictions)
+    found = assess(config, pd.DataFrame(index=[0]), stored, rows)
+    if found is None:
+        raise InputError(f"{config['cell']}: no wrong labels, votes or blends are known; leave it out")
+    return found
 
 
 def evaluate(run: Path, manifest: pd.DataFrame, faces: FaceCounts, noise: dict[str, Any]) -> Scores:

@@ -50,12 +50,12 @@ def train(
         InputError: another process trains this cell, or the checkpoint cannot be written.
     """
     with _only_one(checkpoints):
-        fingerprint = _fingerprint(config, data, initial)
+        stamp = fingerprint(config, data, initial)
         data = data.to(device)
         method = make_method(config, data, initial).to(device)
         method.to(memory_format=torch.channels_last)
         with distributed.group(device):
-            record = _epochs(config, data, method, checkpoints / "last.pt", fingerprint)
+            record = run_epochs(config, data, method, checkpoints / "last.pt", stamp)
             writes = distributed.rank() == 0
         if writes:
             results.write(
@@ -76,13 +76,13 @@ class _Record:
     predictions: dict[int, Tensor]  # epoch -> test probabilities [networks, N, K]
 
 
-def _epochs(config: CellConfig, data: Data, method: Method, path: Path, fingerprint: str) -> _Record:
+def run_epochs(config: CellConfig, data: Data, method: Method, path: Path, stamp: str) -> _Record:
     """Train `method` from the checkpoint at `path`, or from the start, to the last epoch."""
     device, writes = data.train.labels.device, distributed.rank() == 0
     optimizer = build_optimizer(method, config.optimizer)
     passes = backbones.count_passes(method)
     record = _Record([], [], {}, {})
-    if state := checkpoint.load(path, fingerprint):
+    if state := checkpoint.load(path, stamp):
         method.load_state_dict(state["method"])
         optimizer.load_state_dict(state["optimizer"])
         record = _Record(**{field.name: state[field.name] for field in dataclasses.fields(_Record)})
@@ -118,7 +118,7 @@ def _epochs(config: CellConfig, data: Data, method: Method, path: Path, fingerpr
         if not writes:
             continue
         state = {"method": method.state_dict(), "optimizer": optimizer.state_dict(), **vars(record)}
-        checkpoint.save({"fingerprint": fingerprint, **state}, path)
+        checkpoint.save({"fingerprint": stamp, **state}, path)
         print(
             f"{config.cell}: epoch {epoch}/{config.training.epochs}  loss {logs['loss_total']:.4f}  "
             f"test {scores['test_accuracy']:.2%}  {samples / seconds:.0f} samples/s",
@@ -149,7 +149,7 @@ def make_method(config: CellConfig, data: Data, initial: dict[str, Tensor] | Non
         return kind(config, networks, num_classes, data.train)
 
 
-def _fingerprint(config: CellConfig, data: Data, initial: dict[str, Tensor] | None) -> str:
+def fingerprint(config: CellConfig, data: Data, initial: dict[str, Tensor] | None) -> str:
     """Of all that decides the outcome: configuration, code, torch, every label and pixel, initial weights."""
     digest = hashlib.sha256(f"{torch.__version__}\0{config.model_dump_json()}".encode())
     for split in (data.train, data.valid, data.test):

@@ -129,7 +129,7 @@ def write_bank(
         (work / STAMP).write_text(digest, encoding="utf-8")
 
     def seen(rows: slice | np.ndarray) -> Tensor:
-        return torch.from_numpy(faces[rows]).to(device)
+        return torch.from_numpy(np.array(faces[rows])).to(device)  # torch knows no read-only tensors
 
     if not (work / PROJECTION).is_file():
         rows = np.flatnonzero(training)

@@ -115,8 +115,23 @@ def test_damaged_files_of_2021(release_2021):
     with pytest.raises(InputError, match=r"4_exp.npy: expected an expression id 0 to 10, found '12'"):
         load("affectnet", release_2021)
     (annotations / "4_exp.npy").write_bytes(b"")
-    with pytest.raises(InputError, match=r"4_exp.npy: expected one expression id"):
+    with pytest.raises(InputError, match=r"4_exp.npy: expected a numpy file with one expression id"):
         load("affectnet", release_2021)
+    np.save(annotations / "._4_exp.npy", np.array("1"))  # macOS's; passed over
+    for strange in (np.array(3.5), np.array([1, 2]), np.array(1j), np.array("2020", "M8[D]"), np.array(b"x")):
+        np.save(annotations / "4_exp.npy", strange)
+        with pytest.raises(InputError, match=r"4_exp.npy: expected"):
+            load("affectnet", release_2021)
+    np.save(annotations / "4_exp.npy", np.array({"a": 1}), allow_pickle=True)
+    with pytest.raises(InputError, match=r"4_exp.npy: expected a numpy file") as error:
+        load("affectnet", release_2021)
+    assert "pickle" not in str(error.value)  # nobody is told to load it unsafely
+    np.savez(annotations / "4_exp.npz", a=1)
+    (annotations / "4_exp.npz").rename(annotations / "4_exp.npy")
+    with pytest.raises(InputError, match=r"4_exp.npy: expected a numpy file"):
+        load("affectnet", release_2021)
+    np.save(annotations / "4_exp.npy", np.float64(3.0))
+    assert load("affectnet", release_2021).table.true[4] == 3
     (annotations / "4_exp.npy").unlink()
     with pytest.raises(InputError, match=r"1 image\(s\) .* no annotation; the first is 4.jpg"):
         load("affectnet", release_2021)

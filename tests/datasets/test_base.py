@@ -191,6 +191,15 @@ def test_numbers_outside_the_range_are_named_with_their_row(value):
         base.integers(Path("t.csv"), ["0", value], [6, 7], "a label", 0, 3)
 
 
+@pytest.mark.parametrize(
+    "line", ["train_00001.jpg 1 2", "train_00001 1 2", "a b 3", "a.jpg 1 0.9", "x 2.txt 1"]
+)
+def test_three_words_are_no_pair_unless_the_name_ends_in_its_suffix(tmp_path, line):
+    (tmp_path / "l.txt").write_text(f"a.jpg 1\n{line}\n")
+    with pytest.raises(InputError, match=r"l.txt, row 2: .* found 3 words: .*the first two words, .*"):
+        base.read_pairs(tmp_path / "l.txt")
+
+
 def test_pairs_allow_spaces_in_a_name(tmp_path):
     (tmp_path / "l.txt").write_text("my photo.jpg 3\n\nb.jpg\t1")
     table = base.read_pairs(tmp_path / "l.txt")
@@ -238,7 +247,11 @@ def test_only_the_chosen_source_is_imported(tmp_path):
         "print(*sorted(m for m in sys.modules if m.startswith('asm.')))"
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["asm.datasets", "asm.datasets.base", "asm.datasets.rafdb", "asm.errors"]
+    assert done.stdout.split() == [
+        "asm.datasets",
+        *(f"asm.datasets.{name}" for name in ("base", "images", "names", "rafdb")),
+        "asm.errors",
+    ]
 
 
 def test_reading_the_rendered_faces_depends_on_no_code_that_draws_them():

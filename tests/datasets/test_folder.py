@@ -1,3 +1,6 @@
+import os
+import re
+
 import pytest
 
 from asm.datasets import load
@@ -32,6 +35,71 @@ def test_class_folders(tree):
     assert data.table.id.tolist() == data.table.path.tolist()
     assert data.table.true.tolist() == [0, 0, 1, 1]
     assert (data.read(0) == 50).all()
+
+
+def test_every_image_is_taken_and_what_is_left_out_is_named(tree, picture):
+    for name in ("x.jfif", "x.gif", "x.jpe", "x.ppm", "x.TIFF", "person1/x.jpg", "person1/day2/x.png"):
+        picture(tree / "train" / "sad" / name)
+    picture(tree / "train" / "loose.png")
+    picture(tree / "validation" / "sad" / "x.png")
+    (tree / "train" / "sad" / "clip.mp4").touch()
+    (tree / "test" / "sad" / "gone.png").symlink_to(tree / "nowhere.png")
+    os.mkfifo(tree / "test" / "sad" / "pipe.png")
+    data = load("folder", tree)
+    sad = ["b.jpg", "person1/day2/x.png", "person1/x.jpg", "x.TIFF", "x.gif", "x.jfif", "x.jpe", "x.ppm"]
+    assert data.table.path[data.table.path.str.startswith("train/sad/")].tolist() == [
+        f"train/sad/{name}" for name in sad
+    ]
+    assert data.left_out == {
+        "test/sad/gone.png": "no file, or a broken link",
+        "test/sad/pipe.png": "no file, or a broken link",
+        "train/happy/notes.txt": "its suffix is none of an image that is read",
+        "train/loose.png": "in no class's folder of a split",
+        "train/sad/clip.mp4": "its suffix is none of an image that is read",
+        "validation/sad/x.png": "in no class's folder of a split",
+    }
+
+
+def test_a_name_in_another_encoding_is_refused_before_any_work(tree, picture):
+    os.rename(tree / "train" / "sad" / "b.jpg", os.fsencode(tree / "train" / "sad") + b"/caf\xe9.jpg")
+    with pytest.raises(InputError, match=r"train/sad/caf\\udce9\.jpg is not UTF-8. Rename the file"):
+        load("folder", tree)
+
+
+def test_both_forms_of_an_accent_are_one_class(tree, picture):
+    for folder in ("train/g\u00eane", "test/ge\u0302ne"):
+        picture(tree / folder / "x.png")
+    data = load("folder", tree)
+    assert data.classes == ("g\u00eane", "happy", "sad")
+    assert data.table.true[data.table.path.str.contains("ne/x")].tolist() == [0, 0]
+    assert load("folder", tree, classes=["sad", "happy", "ge\u0302ne"]).classes[2] == "g\u00eane"
+    picture(tree / "train" / "ge\u0302ne" / "y.png")
+    with pytest.raises(InputError, match=r"names look the same, 'ge\\u0302ne' and 'g\\xeane'. Merge"):
+        load("folder", tree)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Sad", "the classes 'Sad' and 'sad' look like one"),
+        ("=HYPERLINK(1)", "begins like a spreadsheet's formula"),
+        ("-1", "begins like a spreadsheet's formula"),
+        ("a|b", r"holds a '\|', which ends a cell"),
+        ("a\nb", "control something or end a line"),
+        (" ", "has no name"),
+        ("x" * 101, "more than 100 characters"),
+    ],
+)
+def test_a_class_that_would_spoil_the_reports_is_refused(tree, picture, name, message):
+    picture(tree / "train" / name / "x.png")
+    with pytest.raises(InputError, match=f"folder: .*{message}"):
+        load("folder", tree)
+
+
+@pytest.mark.parametrize("name", ["高兴", "سعيد", "می‌ترسد", "खुश", "a$x^$b", "sad + happy", "#1"])
+def test_a_class_may_have_any_other_name(tree, picture, name):
+    picture(tree / "train" / name / "x.png")
+    assert name in load("folder", tree).classes
 
 
 @pytest.mark.parametrize("name", ["valid", "val"])
@@ -126,7 +194,7 @@ def test_numbers_that_are_class_names_are_taken_as_names(tmp_path, picture):
         ("images/d.png,sad,test", {}, r"1 image\(s\) listed in labels.csv .*: images/d.png"),
         ("../images/c.png,sad,test", {}, "row 4: .* found '../images/c.png'. The images must lie under"),
         ("/images/c.png,sad,test", {}, "row 4: .*neither absolute .* found '/images/c.png'"),
-        ("images/a.png,sad,test", {}, "1 occur more than once: images/a.png"),
+        ("images/a.png,sad,test", {}, "row 4: the image 'images/a.png' is that of row 2 already"),
         ("images/c.png,glad,test", {}, "no training image of the class glad"),
     ],
 )
@@ -149,6 +217,71 @@ def test_a_csv_without_its_columns_or_rows(tmp_path, picture):
         load("folder", write_csv(tmp_path, picture, header="path,label"))
     with pytest.raises(InputError, match="expected one row per image, found none"):
         load("folder", write_csv(tmp_path, picture))
+
+
+def test_paths_are_one_whatever_their_spelling(tmp_path, picture):
+    root = write_csv(
+        tmp_path, picture, "./images/a.png,sad,train", "images//b.png,happy,train", "images/c.png,sad,test"
+    )
+    assert load("folder", root).table.id.tolist() == ["images/a.png", "images/b.png", "images/c.png"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            ["images/a.png,sad,train", "./images/a.png,sad,test"],
+            "row 3: the image './images/a.png' is that of row 2",
+        ),
+        (["images/a.png,,train"], "row 2: expected a class's name or its number 0, 1, …; found ''"),
+        (["images/a.png,NaN,train"], "row 2: .*; found 'NaN'"),
+        (["images/a.png,-1,train"], "row 2: .*; found '-1'"),
+        (["images/a.png,1.0,train"], "row 2: .*; found '1.0'"),
+        (
+            ["images/a.png,sad,train", "images/b.png,Sad,train"],
+            "row 3: the label 'Sad' looks like 'sad' of row 2",
+        ),
+        (["images/a.png,so  sad,train", "images/b.png,so sad,train"], "row 3: the label 'so sad' looks like"),
+        (["images/a.png,1,train", "images/b.png,01,train"], "row 3: the label '01' looks like '1' of row 2"),
+        ([",sad,train"], "row 2: expected an image's path, found none"),
+        (["images\\a.png,sad,train"], "Write the folders with /, not with"),
+        (["=x.png,sad,train"], "not under"),
+    ],
+)
+def test_a_value_that_is_none_is_named_with_its_row(tmp_path, picture, rows, message):
+    root = write_csv(tmp_path, picture, *rows)
+    with pytest.raises(InputError, match=message):
+        load("folder", root)
+
+
+def test_a_name_that_a_spreadsheet_would_run_is_refused(tmp_path, picture):
+    root = write_csv(tmp_path, picture, "images/a.png,x,train", "images/b.png,y,train", "=c.png,x,test")
+    picture(root / "=c.png")
+    with pytest.raises(InputError, match=r"the image '=c.png' begins like a spreadsheet's formula"):
+        load("folder", root)
+
+
+def test_a_path_in_the_other_form_of_unicode_is_explained(tmp_path, picture):
+    root = write_csv(tmp_path, picture, "images/caf\u00e9.png,sad,train")
+    picture(root / "images" / "cafe\u0301.png")
+    with pytest.raises(InputError, match=r"other Unicode: 'cafe\\u0301.png', not 'caf\\xe9"):
+        load("folder", root)
+
+
+@pytest.mark.parametrize("sign", [";", "\t"], ids=repr)
+def test_another_separator_is_named(tmp_path, picture, sign):
+    row, header = (
+        sign.join(words) for words in (["images/a.png", "sad", "train"], ["path", "label", "split"])
+    )
+    root = write_csv(tmp_path, picture, row, header=header)
+    with pytest.raises(InputError, match=re.escape(f"separated by {sign!r}? Write commas")):
+        load("folder", root)
+
+
+@pytest.mark.parametrize("name", [True, 1.5, None, ["a"]])
+def test_classes_must_be_names(tree, name):
+    with pytest.raises(InputError, match=r"classes: expected names, found .*put it in quotes"):
+        load("folder", tree, classes=["happy", name])
 
 
 @pytest.mark.parametrize("classes", ["happy", []])

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -131,6 +132,60 @@ def test_as_is_images_of_the_right_size_are_not_changed(align, make_dataset, tmp
     assert np.array_equal(store.faces[..., 0], images)
 
 
+def test_the_same_image_in_two_splits_is_counted_and_named(align, make_dataset, tmp_path, capsys):
+    images = list(np.random.default_rng(0).integers(0, 256, (6, 9, 9), dtype=np.uint8))
+    images[4], images[5] = images[1].copy(), images[3].copy()  # 005 is a test image, as 003 is
+    splits = ["train", "train", "valid", "test", "test", "test"]
+    summary = align(make_dataset(images, splits, [0, 1, 0, 1, 0, 1]))
+    assert summary["in_two_splits"] == 1
+    report = pd.read_csv(tmp_path / "out" / "report.csv", dtype=str)
+    assert report.values.tolist() == [["004", "the same pixels as 001 in train"]]
+    assert (
+        "made: 1 images are also in another split, pixel by pixel, such as 004 in" in capsys.readouterr().err
+    )
+
+    images[4] = BROKEN
+    images[1] = OSError("broken")  # of one reason, and not of one image
+    assert "in_two_splits" not in align(make_dataset(images, splits, [0] * 6), "none")
+
+
+def test_files_that_are_left_out_are_counted_and_named(align, make_dataset, tmp_path, capsys):
+    left_out = {"train/a/b.mp4": "no image", os.fsdecode(b"caf\xe9.txt"): "no image"}
+    assert align(replace(make_dataset([FINE, FINE + 1, FINE + 2]), left_out=left_out))["left_out"] == 2
+    report = pd.read_csv(tmp_path / "out" / "report.csv", dtype=str)
+    assert report.values.tolist() == [
+        ["train/a/b.mp4", "left out: no image"],
+        ["caf\\udce9.txt", "left out: no image"],
+    ]
+    assert "made: 2 files are left out, such as train/a/b.mp4 (no image); all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_large_images_are_held_one_at_a_time_and_change_nothing(
+    align, make_dataset, rendered, tmp_path, monkeypatch, workers
+):
+    """As small images of which a block may hold one; unreadable ones between them."""
+    monkeypatch.setattr(process, "BLOCK", 8)
+    entries = [*rendered.images[:6], BROKEN, *rendered.images[6:12], BROKEN]
+    dataset = make_dataset(entries, ["train"] * 11 + ["test"] * 3)
+    align(dataset, detect=True)
+    monkeypatch.setattr(blocks, "HELD", rendered.images[0].nbytes)
+    alive: list[weakref.ref] = []
+
+    class Image(np.ndarray):
+        pass
+
+    def read(row):
+        image = dataset.read(row).view(Image)
+        alive.append(weakref.ref(image))
+        # the one that each of two blocks holds, and one or two at work; not the 14
+        assert sum(each() is not None for each in alive) < 7
+        return image
+
+    align(replace(dataset, read=read), "frugal", detect=True, workers=workers)
+    assert contents(tmp_path / "out") == contents(tmp_path / "frugal")
+
+
 def test_work_of_other_options_is_dropped_and_foreign_files_are_not(align, make_dataset, tmp_path, capsys):
     dataset = make_dataset([FINE, BROKEN, FINE, FINE], ["train", "train", "test", "test"])
     with pytest.raises(InputError, match="class 'b'"):
@@ -220,20 +275,9 @@ def test_other_code_begins_anew(align, make_dataset, tmp_path, capsys):
 
 def test_the_digest_tells_images_and_reasons_apart():
     image = np.zeros((2, 3), np.uint8)
-    different = [
-        [image],
-        [image, image],
-        [image.reshape(3, 2)],
-        [image.astype(np.uint16)],
-        [image + 1],
-        ["broken"],
-        ["bro", "ken"],
-        [image, "broken"],
-        ["broken", image],
-        [],
-    ]
-    assert len({blocks.digest_of(images) for images in different}) == len(different)
-    assert blocks.digest_of([np.zeros((4, 6), np.uint8)[::2, ::2]]) == blocks.digest_of([image])
+    different = [image, image.reshape(3, 2), image.astype(np.uint16), image + 1, "broken", "bro", ""]
+    assert len({blocks.digest_of(each) for each in different}) == len(different)
+    assert blocks.digest_of(np.zeros((4, 6), np.uint8)[::2, ::2]) == blocks.digest_of(image)
 
 
 SLOW_CHILD = """

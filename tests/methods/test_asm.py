@@ -273,3 +273,14 @@ def test_calibration_takes_the_confidence_that_held_out_labels_deserve():
 def test_what_is_measured_on_held_out_labels_needs_some():
     with pytest.raises(ValueError, match="held_out"):
         make_asm(thresholds={"mine_from_gap": 0.1})
+
+
+def test_t_n_is_that_of_a_class_until_labels_are_memorised():
+    """T_c is .9; T_n .05 before the gap has passed the bound, .1 from then on."""
+    labels = (0, 1, 2, 0, 1, 2)
+    method = make_asm(labels, thresholds={"held_out": 0.5, "complement_from_gap": 0.4})
+    sure = [[0.9 if k == label else 0.05 for k in range(3)] for label in labels]
+    rolled = [p[1:] + p[:1] if out else p for p, out in zip(sure, method.held_out.tolist(), strict=True)]
+    for probs, below in ((sure, 0.05), (rolled, 0.1), (sure, 0.1)):
+        logs = predicting(method, probs).start_epoch(2)
+        assert logs["threshold_noisy_0"] == pytest.approx(below)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -359,3 +360,31 @@ def test_a_run_of_other_data_is_refused(run, split):
     expected = rf"{split}_predictions\.npz: 2 of {count} samples, e\.g\. {split}0, {split}1,"
     with pytest.raises(InputError, match=expected):
         evaluate(run, manifest)
+
+
+# --- out of sample ----------------------------------------------------------------------------------------
+
+
+def test_out_of_sample_predictions_are_assessed_with_thresholds_of_their_own(run, tmp_path):
+    write_faces(tmp_path / "faces", make_manifest()[["id"]])
+    config = json.loads((run / "run.json").read_text())["config"]
+    found = evaluation.assess_out_of_sample(config, run / "train_predictions.npz", tmp_path / "faces")
+    stored = read_arrays(run / "train_predictions.npz")
+    wrong = stored["given"] != stored["true"]
+    assert found.wrong.samples == 6
+    assert found.wrong.share == pytest.approx(wrong.mean())
+    own = mining.clean_thresholds(
+        torch.from_numpy(stored["probabilities"]), torch.from_numpy(stored["given"]), torch.full((3,), 0.8)
+    )
+    confidence = stored["probabilities"][np.arange(6), stored["given"]]
+    noisy = confidence < 1 - own.numpy()[stored["given"]]
+    assert found.wrong.subset.samples == noisy.sum() > 0
+
+
+def test_out_of_sample_predictions_of_a_cell_without_wrong_labels_ask_nothing(run, tmp_path):
+    write_faces(tmp_path / "faces", make_manifest()[["id"]])
+    config = json.loads((run / "run.json").read_text())["config"]
+    arrays = read_arrays(run / "train_predictions.npz")
+    np.savez(tmp_path / "right.npz", **arrays | {"given": arrays["true"]})
+    with pytest.raises(InputError, match="tiny: no wrong labels"):
+        evaluation.assess_out_of_sample(config, tmp_path / "right.npz", tmp_path / "faces")

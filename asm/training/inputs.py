@@ -1,0 +1,36 @@
+"""What a cell is trained on, from the files of the stages before."""
+
+from pathlib import Path
+
+import pandas as pd
+from torch import Tensor
+
+from asm.config.cell import CellConfig
+from asm.faces import store
+from asm.parts import bank
+from asm.parts.batches import Data, cell_data
+from asm.parts.weights import read_weights
+
+
+def read(
+    config: CellConfig, dataset: str, noise: str, init: str, folder: Path = Path("data")
+) -> tuple[Data, dict[str, Tensor] | None]:
+    """A cell's data and initial weights (None: random ones).
+
+    Args:
+        dataset: `folder`/aligned/<dataset> or, of a frozen backbone, `folder`/features/<dataset>.
+        noise: the given labels are in `folder`/labels/<dataset>_<noise>.
+        init: the initial weights are in `folder`/init/<init>.
+
+    Raises:
+        InputError: a part is missing or unreadable, or the parts do not fit together.
+    """
+    weights, size = folder / "init" / init / "weights.safetensors", config.training
+    if size.input == "features":  # the weights are those of the frozen backbone
+        load, initial = bank.load, None
+    else:
+        load = store.load
+        initial = read_weights(weights, size.backbone, size.width) if weights.is_file() else None
+    labels = folder / "labels" / f"{dataset}_{noise}" / "labels.csv"
+    given = pd.read_csv(labels, dtype={"id": str}, keep_default_na=False)
+    return cell_data(load(folder / size.input / dataset), given), initial
