@@ -51,7 +51,7 @@ weights:
 features:
 	@$(enter) && { $(call stages,features,$(JOBS)); }
 
-# Training on a machine without DVC (README): PROFILE.tar holds what it needs, for the cells that match CELLS.
+# Training on a machine without DVC (docs/elsewhere.md): PROFILE.tar holds what it needs, for the cells that match CELLS.
 pack: .venv/installed
 	@test -n "$$PROFILE" || { echo "error: which profile? make pack PROFILE=name [CELLS='glob ...']"; exit 1; }
 	@$(enter) && dvc repro configs

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from asm.errors import reported
+from asm.version import VERSION
 
 
 def _gallery(args: argparse.Namespace) -> None:
@@ -16,6 +17,7 @@ def _gallery(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run one command. What the user can mend ends in one line and exit code 1."""
     parser = argparse.ArgumentParser(prog="python -m asm", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     gallery = commands.add_parser("gallery", help="example faces of a run's subsets, as sheets of png")
     gallery.add_argument("run", type=Path, help="a run's folder: runs/<cell>")

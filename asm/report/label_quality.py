@@ -102,7 +102,12 @@ def table_wrong_sets(results: Results) -> Table:
         line = {"wrong labels": round(known.share * known.samples), "noisy": known.subset.samples}
         line |= {"ASM": _precision_recall(known.subset)}
         line |= {name: _precision_recall(known.scores[key].at_asm_size) for key, name in RIVALS.items()}
-        line |= {"cleanlab's list": known.cleanlab.samples, "its P / R": _precision_recall(known.cleanlab)}
+        if known.cleanlab is not None:
+            listed = {
+                "cleanlab's list": known.cleanlab.samples,
+                "its P / R": _precision_recall(known.cleanlab),
+            }
+            line |= listed
         rows.append(names.lead(results.grid, row) | line)
     notes = [
         "Precision / recall in percent: of ASM's noisy subset; of as many samples, those that each rival "

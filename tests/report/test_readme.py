@@ -1,9 +1,12 @@
 """The README's numbers are those of the committed reports, and its links lead somewhere."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
@@ -35,3 +38,12 @@ def test_the_readme_is_short():
 def test_links_lead_to_files(page):
     for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / link).exists(), link
+
+
+def test_one_version_everywhere():
+    shown = subprocess.run(
+        [sys.executable, "-m", "asm", "--version"], cwd=ROOT, capture_output=True, text=True
+    )
+    version = shown.stdout.split()[-1]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert f"\n## {version}\n" in (ROOT / "CHANGELOG.md").read_text()
