@@ -25,7 +25,7 @@ elif stage == "evaluate":
     outs = [f"reports/metrics/{words[0]}.json", f"reports/scores/{words[0]}.json"]
 else:
     out = words[words.index("--out") + 1]
-    written = ("tables", "figures", "README.md", "details.md", "index.html")
+    written = ("tables", "figures", "plots", "README.md", "details.md", "index.html")
     outs = [f"{out}/{name}" for name in written] if stage == "report" else [out]
 for path in map(Path, outs):
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -232,7 +232,8 @@ def test_run_refuses_other_code_and_damaged_packs(home, tmp_path):
 
 # --- the real stages, through DVC -------------------------------------------------------------------------
 
-# Packages that need not be there: all but those that docs/elsewhere.md names. `sitecustomize` is read at Python's start.
+# Packages that need not be there: all but those that docs/elsewhere.md names.
+# `sitecustomize` is read at Python's start.
 NOT_THERE = {"dvc", "torchvision", "facenet_pytorch", "matplotlib", "sklearn", "tabulate", "threadpoolctl"}
 WITHOUT = f"""\
 from importlib.machinery import PathFinder

@@ -8,7 +8,7 @@ from asm.report import details, figures, page, results, site
 
 
 def write(grid: Path, scores: Path, timing: Path, tsne: Path, out: Path) -> None:
-    """Write `out`/README.md, details.md and index.html, and the folders tables and figures.
+    """Write `out`/README.md, details.md and index.html, and the folders tables, figures and plots (DVC's).
 
     Args:
         grid: configs/report.yaml: which cells exist, and their axes.
@@ -28,11 +28,12 @@ def write(grid: Path, scores: Path, timing: Path, tsne: Path, out: Path) -> None
         files[f"tables/{table.name}.tex"] = table.latex()
         frames[table.name] = table.numbers()
     files |= {f"tables/{name}.csv": _csv(frame) for name, frame in frames.items()}
+    files |= {f"plots/{name}.csv": _csv(frame) for name, frame in details.curves(loaded).items()}
     markdown = page.render(loaded, built, captions)
     files["README.md"], files["details.md"] = markdown
     files["index.html"] = site.render(loaded, markdown, out / "figures", tsne)
-    (out / "tables").mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(content, encoding="utf-8", newline="\n")
 
 

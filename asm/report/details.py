@@ -221,3 +221,15 @@ def per_cell(results: Results) -> pd.DataFrame:
     frame = results.cells.copy()
     numeric = frame[results.measures].astype(float).round(4)
     return pd.concat([frame.drop(columns=results.measures), numeric], axis=1)
+
+
+def curves(results: Results) -> dict[str, pd.DataFrame]:
+    """Test accuracy in percent by epoch of every cell, for each data set and noise, for `dvc plots`."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for cell in results.grid.cells:
+        frames = found.setdefault(f"{cell.dataset}_{cell.noise}", [])
+        if cell.scores:
+            known = cell.scores.curves
+            accuracy = pd.Series(known.accuracy, dtype=float).mul(100).round(3)
+            frames.append(pd.DataFrame({"cell": cell.cell, "epoch": known.epoch, "accuracy": accuracy}))
+    return {name: pd.concat(frames) for name, frames in found.items() if frames}

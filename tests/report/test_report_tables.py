@@ -380,6 +380,10 @@ def test_files_hold_every_cell_and_class(grid, write, tmp_path, no_figures):
     line = cells.set_index("cell").loc["synthetic_n30_asm_s0"]
     assert line["accuracy"] == pytest.approx(100 * scores["test"]["accuracy"]["last5"], abs=1e-3)
     assert len(pd.read_csv(out / "tables" / "per_class.csv")) == 7 * 16  # classes x settings
+    plotted = pd.read_csv(out / "plots" / "synthetic_n30.csv").set_index("cell")
+    assert set(plotted.index) == {c["cell"] for c in grid["cells"] if c["noise"] == "n30"}
+    shown = plotted.loc["synthetic_n30_asm_s0", "accuracy"]
+    assert list(shown) == pytest.approx([100 * v for v in scores["curves"]["accuracy"]], abs=1e-3)
     stray = scores | {"cell": "synthetic_n30_asm_s9", "seed": 9}
     write_scores(root, stray)  # a file that the grid does not name
     again = write_report(root, tmp_path / "again")
