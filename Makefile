@@ -5,7 +5,7 @@ export PROFILE RESULTS CELLS FORCE # they reach the shell as values, never as te
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1 # bytecode beside the sources would count as a change
 
-.PHONY: repro faces weights features pack accept test lint bench profiles
+.PHONY: repro pack accept repro-alone pack-alone accept-alone faces weights features test lint bench profiles
 
 # The environment, from pinned versions. The stamp makes an interrupted installation start again.
 .venv/installed: pyproject.toml constraints.txt
@@ -24,15 +24,19 @@ stages = dvc stage list --name-only | grep '^$(1)@' | xargs -r dvc --wait-for-lo
   | sed -E 's/^train@(.*)/& evaluate@\1/' \
   | xargs -r -P $(2) -L 1 dvc --wait-for-lock repro --single-item
 
+# Two at once on one profile would be in each other's way (stages/alone.py).
 # What all cells share first: the faces, and beside them the initial weights; then the cells, $(JOBS) at a time;
 # then the rest. Plain `dvc repro` does the same one stage at a time. A failed cell stops neither the others nor
 # their tables; the last line reports it.
-repro: .venv/installed
+repro pack accept: .venv/installed
+	@exec python stages/alone.py "$$PROFILE" $(MAKE) --no-print-directory $@-alone
+
+repro-alone:
 	@$(enter) && dvc repro configs
 	@$(MAKE) --no-print-directory -j $(JOBS) faces weights
 	@$(MAKE) --no-print-directory features
 	@$(enter) && { $(call stages,train,$(JOBS)) || true; }
-	@$(enter) && dvc repro --keep-going
+	@$(enter) && dvc --wait-for-lock repro --keep-going && rm -rf checkpoints # all is DVC's now
 
 faces:
 	@$(enter) && { $(call stages,render,1); }
@@ -52,7 +56,7 @@ features:
 	@$(enter) && { $(call stages,features,$(JOBS)); }
 
 # Training on a machine without DVC (docs/elsewhere.md): PROFILE.tar holds what it needs, for the cells that match CELLS.
-pack: .venv/installed
+pack-alone:
 	@test -n "$$PROFILE" || { echo "error: which profile? make pack PROFILE=name [CELLS='glob ...']"; exit 1; }
 	@$(enter) && dvc repro configs
 	@$(MAKE) --no-print-directory faces weights
@@ -60,7 +64,7 @@ pack: .venv/installed
 	@set -f; python stages/elsewhere.py pack "$$PROFILE.tar" --profile "$$PROFILE" $${CELLS:+--cells $$CELLS}
 
 # What it brought back becomes DVC's: exactly the accepted stages, the others stay as they are.
-accept: .venv/installed
+accept-alone:
 	@test -d "$$RESULTS" || { echo "error: which results? make accept RESULTS=folder [PROFILE=name] [FORCE=1]"; exit 1; }
 	@$(enter) && dvc repro configs
 	@accepted=$$(python stages/elsewhere.py accept "$$RESULTS" --profile "$$PROFILE" $${FORCE:+--force}); status=$$?; \

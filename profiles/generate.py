@@ -327,12 +327,12 @@ def regimes() -> str:
                     cells.add(dataset, noise, "asm", seeds, f"{rule}_{regime}", change)
         for regime, changes in LATE.items() if noise == "n30" else ():  # the warm-up is nothing to the others
             cells.add(dataset, noise, "asm", seeds, f"_{regime}", changes)
-    return REGIMES_HEAD + FROZEN_SIZE + _ferplus(cells, HEADS, "large", ", merge_valid: false")
+    return REGIMES_HEAD + FROZEN_SIZE + _ferplus(cells, HEADS, "large", ", merge_valid: false", by_folds=True)
 
 
 def _ferplus(cells: Cells, more: str = "", tag: str = "", options: str = "", by_folds: bool = False) -> str:
-    """From `datasets` on. `more`, `options`: further keys and options of both data sets; `tag`: of the two
-    cells that are drawn; `by_folds`: whether some cells are trained once more, by folds."""
+    """From `datasets` on. `more`, `options`: further keys and options of both data sets; `tag`: of the
+    cells that are drawn, or trained once more by folds; `by_folds`: whether there are such."""
     datasets = ""
     for key, classes in (("ferplus", 8), ("ferplus7", 7)):
         datasets += f"  {key}:\n    source: ferplus\n    root: ../../data/raw/ferplus\n"
@@ -349,7 +349,8 @@ def _ferplus(cells: Cells, more: str = "", tag: str = "", options: str = "", by_
     used = "".join(f"  {name}: {init}\n" for name, init in inits.items() if f"init: {name}," in str(cells))
     drawn = [f"ferplus_n30_{method}{tag and '_'}{tag}_s0" for method in ("baseline", "asm")]
     again = "".join(
-        f"\n  {dataset}_{noise}_{method}_s0: {{dataset: {dataset}, noise: {noise}, init: dlib}}"
+        f"\n  {dataset}_{noise}_{method}{tag and '_'}{tag}_s0: "
+        f"{{dataset: {dataset}, noise: {noise}, init: dlib}}"
         for dataset, noise in (("ferplus", "n30"), ("ferplus7", "real"))
         for method in ("baseline", "asm")
         if by_folds

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from asm.errors import reported
+from asm.files import whole
 from asm.scores.evaluation import assess_out_of_sample
 
 if __name__ == "__main__":
@@ -15,8 +16,9 @@ if __name__ == "__main__":
     args = parser.parse_args()
     with reported():
         config = checkout.configuration(Path("configs", "assess", f"{args.cell}.yaml"), "assess")
+        checkout.release(Path("checkpoints", f"out_of_sample_{args.cell}"))
         predictions = Path("data", "out_of_sample", f"{args.cell}.npz")
         found = assess_out_of_sample(config, predictions, Path("data", "aligned", args.dataset))
         path = Path("reports", "scores", "out_of_sample", f"{args.cell}.json")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        with whole(path) as partial:
+            partial.write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -4,7 +4,9 @@ An experiment of `dvc exp run --queue`, a second clone and a git worktree have c
 share an environment into which another checkout's was installed.
 """
 
+import contextlib
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 import asm  # noqa: E402
 from asm.config.code import check_code  # noqa: E402
 from asm.config.schema import read_yaml  # noqa: E402
+from asm.errors import InputError  # noqa: E402
+from asm.files import exclusive  # noqa: E402
 
 if Path(asm.__file__).resolve().parents[1] != ROOT:
     sys.exit(f"error: {asm.__file__}: not this checkout's, {ROOT}; run the script in a process of its own")
@@ -28,3 +32,14 @@ def configuration(path: Path, stage: str) -> dict[str, Any]:
     content = read_yaml(path)
     check_code(path, stage, content)
     return content
+
+
+def release(work: Path) -> None:
+    """Remove what an earlier stage kept to go on from. When DVC starts a stage it holds the results of those
+    before; until then they could be lost, and would be made again from there."""
+    if work.is_dir():
+        with contextlib.suppress(InputError), exclusive(work):  # unless another process is at it
+            gone = work.with_name(f"{work.name}.gone")
+            shutil.rmtree(gone, ignore_errors=True)
+            work.rename(gone)  # at once: half of it could not be gone on from
+            shutil.rmtree(gone, ignore_errors=True)

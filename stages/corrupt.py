@@ -12,6 +12,7 @@ import pandas as pd
 from asm.datasets import noise
 from asm.errors import InputError, reported
 from asm.faces import store
+from asm.files import whole
 
 
 def given_labels(train: pd.DataFrame, classes: list[str], config: dict, lists: Path) -> np.ndarray:
@@ -44,9 +45,11 @@ if __name__ == "__main__":
         train = manifest[manifest["split"] == "train"]
         given = given_labels(train, classes, config, args.lists)
         description = noise.describe(train["true"].to_numpy(), given, len(classes))
-        args.out.mkdir(parents=True, exist_ok=True)
         table = pd.DataFrame({"id": train["id"], "given": given, "true": train["true"]})
-        table.to_csv(args.out / "labels.csv", index=False)
+        with whole(args.out / "labels.csv") as path:
+            table.to_csv(path, index=False)
         summary = {"kind": config["kind"], "rate": config.get("rate"), "classes": classes, **description}
-        (args.out / "noise.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        with whole(args.out / "noise.json") as path:
+            path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        checkout.release(Path("checkpoints", f"align_{args.faces.name}"))
         print(f"{description['wrong']} of {description['samples']} labels changed")

@@ -31,6 +31,7 @@ from typing import Any, BinaryIO
 from project import default_profile, project
 
 from asm.errors import InputError, reported
+from asm.files import exclusive
 
 FORMAT = 2
 CODE = ("asm/", "stages/")  # comes with the clone; data/ and configs/ travel in the pack
@@ -148,8 +149,6 @@ def run(source: Path, out: Path) -> None:
     found = subprocess.run([sys.executable, "-c", VERSIONS], stdout=subprocess.PIPE, text=True)
     if found.returncode:
         raise InputError(f"{sys.executable}: this Python has no working torch")
-    from asm.training.checkpoint import exclusive  # needs torch
-
     work = out.with_name(f"{out.name}.work")
     with exclusive(work):
         packed = _unpack(source, work)
@@ -231,6 +230,7 @@ def _run_stage(stage: Stage, about: dict[str, str], work: Path, out: Path) -> st
     record = {**wanted, "outs": outs, "seconds": seconds, "date": date, **about}
     partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     partial.replace(path)  # last: what has a record is whole
+    remove(work / stage["folder"] / "checkpoints" / stage["name"].removeprefix("train@"))
     return None
 
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from asm.errors import reported
+from asm.files import whole
 from asm.scores.evaluation import score_run
 
 if __name__ == "__main__":
@@ -28,6 +29,6 @@ if __name__ == "__main__":
         }
         written = {"metrics": json.dumps(metrics, indent=1), "scores": scores.model_dump_json(indent=1)}
         for kind, text in written.items():
-            path = Path("reports", kind, f"{args.cell}.json")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text + "\n", encoding="utf-8")
+            with whole(Path("reports", kind, f"{args.cell}.json")) as path:
+                path.write_text(text + "\n", encoding="utf-8")
+        checkout.release(Path("checkpoints", args.cell))

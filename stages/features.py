@@ -9,10 +9,10 @@ from asm.config.cell import Augment, StrongAugment
 from asm.config.schema import parse
 from asm.errors import InputError, reported
 from asm.faces import store
+from asm.files import exclusive
 from asm.parts import backbones
 from asm.parts.device import pick_device
 from asm.parts.weights import read_weights
-from asm.training import checkpoint
 from asm.training.features import Features, write_bank
 
 if __name__ == "__main__":
@@ -33,5 +33,5 @@ if __name__ == "__main__":
         sections = {"features": Features, "augment": Augment, "strong_augment": StrongAugment}
         options = [parse(kind, config[key], f"{args.config}: {key}") for key, kind in sections.items()]
         places = {"out": args.out, "work": args.work, "device": pick_device(), "stamp": config["code"]}
-        with checkpoint.exclusive(args.work):
+        with exclusive(args.work):
             print(write_bank(store.load(args.faces), network, *options, **places))

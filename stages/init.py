@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from asm.config.cell import Augment
 from asm.config.schema import parse
 from asm.errors import reported
+from asm.files import whole
 from asm.parts import dlib
 from asm.parts.device import pick_device
 from asm.parts.weights import read_weights
@@ -27,7 +28,7 @@ if __name__ == "__main__":
     with reported():
         config = checkout.configuration(args.config, "init")
         summary = {"weights": config["weights"], "backbone": config["backbone"], "width": config["width"]}
-        args.out.mkdir(parents=True, exist_ok=True)
+        state = None
         if config["weights"] == "synthetic":
             pretrain = parse(Pretrain, config["pretrain"], str(args.config))
             images, units, landmarks = render_action_units(config["faces"], size=112, seed=pretrain.seed)
@@ -43,18 +44,19 @@ if __name__ == "__main__":
                 pick_device(),
             )
             summary |= {"faces": config["faces"], "squared_error_by_epoch": [round(e, 5) for e in errors]}
-            save_file(state, args.out / "weights.safetensors")
         elif config["weights"] == "dlib":
             path = args.files / config["path"] if config.get("path") else dlib.installed_file()
             layers, _ = dlib.read(path)
             images, _, landmarks = render_action_units(dlib.CALIBRATION_FACES, size=112, seed=0)
             state = dlib.as_backbone(layers, align_rendered(images, landmarks, config["size"], 0.0, 0))
             summary |= {"file": path.name, "layers": len(layers), "tensors": len(state)}
-            save_file(state, args.out / "weights.safetensors")
         elif config["weights"] != "none":
             path = args.files / config["path"]
             state = read_weights(path, config["backbone"], config["width"], config["weights"])
             summary |= {"path": config["path"], "tensors": len(state)}
-            save_file(state, args.out / "weights.safetensors")
-        (args.out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        if state is not None:
+            with whole(args.out / "weights.safetensors") as path:
+                save_file(state, path)
+        with whole(args.out / "summary.json") as path:
+            path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         print(summary)

@@ -3,13 +3,13 @@
 import checkout
 
 import argparse
-import shutil
 from pathlib import Path
 
 import numpy as np
 
 from asm.config.cell import load_cell
 from asm.errors import reported
+from asm.files import whole
 from asm.parts.device import pick_device
 from asm.training import inputs
 from asm.training.folds import out_of_sample
@@ -29,12 +29,11 @@ if __name__ == "__main__":
         work = Path("checkpoints", f"out_of_sample_{args.cell}")
         probabilities = out_of_sample(config, data, initial, work, pick_device())
         out = Path("data", "out_of_sample", f"{args.cell}.npz")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            out,
-            ids=np.array(data.train.ids),
-            given=data.train.labels.numpy(),
-            true=data.true,
-            probabilities=probabilities,
-        )
-        shutil.rmtree(work)
+        with whole(out) as path:
+            np.savez_compressed(
+                path,
+                ids=np.array(data.train.ids),
+                given=data.train.labels.numpy(),
+                true=data.true,
+                probabilities=probabilities,
+            )

@@ -31,6 +31,8 @@ if __name__ == "__main__":
         path = Path("configs", "train", f"{args.cell}.yaml")
         checkout.configuration(path, "train")
         config = load_cell(path)
+        if config.training.input == "features":
+            checkout.release(Path("checkpoints", f"features_{args.dataset}"))
         data, initial = inputs.read(config, args.dataset, args.noise, args.init)
         train(
             config,

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from asm.errors import InputError
+from asm.files import exclusive
 from asm.training import checkpoint
 
 
@@ -43,7 +44,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_what_to_do(tmp_path, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", half_then_full)
-    with pytest.raises(InputError, match=r"last\.pt: cannot write the checkpoint .*No space left.*Free some"):
+    with pytest.raises(InputError, match=r"last\.pt: cannot be written .*No space left.*Free some"):
         checkpoint.save({"fingerprint": "a", "epoch": 2}, path)
     monkeypatch.setattr(torch, "save", real)
     assert checkpoint.load(path, "a")["epoch"] == 1
@@ -53,7 +54,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_what_to_do(tmp_path, mon
 def test_a_real_full_device_is_reported_the_same_way(tmp_path):
     """/dev/full answers every write as a full disk does."""
     try:
-        (tmp_path / "last.tmp").symlink_to("/dev/full")
+        (tmp_path / "last.partial.pt").symlink_to("/dev/full")
     except OSError:
         pytest.skip("no /dev/full here")
     with pytest.raises(InputError, match="No space left"):
@@ -62,8 +63,8 @@ def test_a_real_full_device_is_reported_the_same_way(tmp_path):
 
 def test_a_second_process_is_turned_away_and_let_in_after_the_first(tmp_path):
     hold = (
-        "import sys; from pathlib import Path; from asm.training import checkpoint\n"
-        "with checkpoint.exclusive(Path(sys.argv[1])):\n"
+        "import sys; from pathlib import Path; from asm.files import exclusive\n"
+        "with exclusive(Path(sys.argv[1])):\n"
         "    print('held', flush=True); sys.stdin.read()\n"
     )
     other = subprocess.Popen(
@@ -73,9 +74,9 @@ def test_a_second_process_is_turned_away_and_let_in_after_the_first(tmp_path):
         text=True,
     )
     assert other.stdout.readline().strip() == "held"
-    with pytest.raises(InputError, match=f"process {other.pid} is at work"), checkpoint.exclusive(tmp_path):
+    with pytest.raises(InputError, match=f"process {other.pid} is at work"), exclusive(tmp_path):
         pass
     other.kill()  # SIGKILL: the lock falls with the process
     other.wait()
-    with checkpoint.exclusive(tmp_path):
+    with exclusive(tmp_path):
         pass

@@ -225,7 +225,6 @@ def test_grey_faces_have_features_too(tmp_path):
 
 def test_what_is_written_can_be_loaded_and_says_what_it_is(job):
     summary = job.write()
-    assert not (job.folder / "work").exists()
     found = bank.load(job.folder / "bank")
     assert (found.name, found.classes) == ("tiny", ("a", "b"))
     pd.testing.assert_frame_equal(found.manifest, job.faces.manifest)

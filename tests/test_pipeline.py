@@ -10,7 +10,7 @@ import pytest
 import yaml
 from tiny_pipeline import ROOT, Workspace, make_workspace
 
-from asm.training import checkpoint
+from asm.files import exclusive
 
 TRAIN = re.compile(r"Running stage 'train@(\w+)'")
 STAGE = re.compile(r"Running stage '([^']+)'")
@@ -29,6 +29,7 @@ def test_one_command_runs_every_stage(workspace):
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     assert groups == set(stages) - {"features"}  # test_feature_pipeline.py
     assert set(TRAIN.findall(workspace.first)) == {"base", "asm", "pinned"}
+    assert not list((workspace.path / "checkpoints").iterdir())  # all results are DVC's
 
 
 def test_the_reports_come_from_the_run(workspace):
@@ -138,7 +139,7 @@ def test_a_mistyped_experiment_is_refused(workspace):
 
 def test_two_runs_at_once_are_kept_apart_and_nothing_is_lost(workspace):
     metrics = workspace.metrics("asm")
-    with checkpoint.exclusive(workspace.path / "checkpoints" / "asm"):
+    with exclusive(workspace.path / "checkpoints" / "asm"):
         output = workspace.run("dvc", "repro", "--force", "--single-item", "train@asm", expect=255)
     assert f"process {os.getpid()} is at work on this; wait for it" in output
     assert "Traceback" not in output
@@ -146,6 +147,29 @@ def test_two_runs_at_once_are_kept_apart_and_nothing_is_lost(workspace):
     assert "is cached - skipping run" in restored  # the removed results come back without training
     assert not TRAIN.findall(restored)
     assert workspace.metrics("asm") == metrics
+
+
+def test_what_is_lost_before_dvc_has_it_is_not_made_again(workspace):
+    """A cell was trained and faces were aligned, then DVC was killed or found its cache's disk full."""
+    lock = (workspace.path / "dvc.lock").read_text()
+    cut = yaml.safe_load(lock)
+    for stage in ("align@synthetic", "train@asm"):
+        del cut["stages"][stage]
+        workspace.run("dvc", "repro", "--force", "--single-item", stage)
+        (workspace.path / "dvc.lock").write_text(yaml.safe_dump(cut, sort_keys=False))
+        output = workspace.run("dvc", "repro", "--no-run-cache", "--single-item", stage)
+        assert STAGE.findall(output) == [stage]
+    assert "asm: going on after epoch 3" in output
+    assert "epoch 3/3" not in output
+    found = yaml.safe_load((workspace.path / "dvc.lock").read_text())["stages"]["train@asm"]
+    expected = yaml.safe_load(lock)["stages"]["train@asm"]
+    assert found["deps"] == expected["deps"]
+    assert found["outs"][0] == expected["outs"][0]  # runs/asm; timing/asm.csv is of another training
+    # no later stage is to run, which would take their place
+    assert sorted(path.name for path in (workspace.path / "checkpoints").iterdir()) == [
+        "align_synthetic",
+        "asm",
+    ]
 
 
 def test_a_missing_data_set_stops_in_align_and_spares_the_reports(workspace):

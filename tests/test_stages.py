@@ -340,7 +340,6 @@ def test_two_processes_go_on_where_one_stopped(cell, monkeypatch):
     history = pd.read_csv(cell / "runs" / "tiny" / "history.csv")
     assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
     assert history["forward_passes"].tolist()[0] == 2.0
-    assert not (cell / "checkpoints" / "tiny").exists()
 
 
 def test_training_goes_on_only_from_a_checkpoint_of_the_same_pixels(cell, faces, monkeypatch):

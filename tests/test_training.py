@@ -62,7 +62,7 @@ def test_training_learns_and_writes_everything(tmp_path, data, train_cell, metho
     assert f"networks.{networks}.stem.0.weight" not in weights
     timing = pd.read_csv(tmp_path / "timing.csv")
     assert (timing["samples_per_second"] > 0).all()
-    assert not (tmp_path / "ck").exists()
+    assert (tmp_path / "ck" / "last.pt").exists()  # until the results are safe
 
 
 def test_subset_shares_and_thresholds_are_in_the_history(tmp_path, train_cell, data):
@@ -134,7 +134,6 @@ def test_killed_again_and_again_it_writes_the_bytes_of_an_uninterrupted_run(tmp_
         assert kept == done, moment
     assert start() == 0
     assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == expected
-    assert not (folder / "ck").exists()
 
 
 @pytest.mark.parametrize("other", [{"code": "of another commit"}, {"seed": 1}, None])

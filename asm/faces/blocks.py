@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import zipfile
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from asm.datasets.base import FaceDataset
 from asm.faces.alignment import crop_face
 from asm.faces.detection import FaceDetector
 from asm.faces.store import FACE_KINDS
+from asm.files import whole
 
 UNREADABLE = -1  # beside the indices into FACE_KINDS
 HELD = 512 * 2**20  # bytes of a block's images that are kept in memory
@@ -45,10 +45,8 @@ class Block:
 
     def save(self, path: Path) -> None:
         """Atomically: a killed run leaves whole blocks."""
-        partial = path.with_suffix(".partial")
-        with open(partial, "wb") as file:
-            np.savez(file, **vars(self))
-        os.replace(partial, path)
+        with whole(path) as partial:
+            np.savez(partial, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> Block | None:

@@ -12,9 +12,7 @@ import json
 import multiprocessing
 import os
 import shutil
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -33,6 +31,8 @@ from asm.errors import InputError
 from asm.faces.alignment import crop_face
 from asm.faces.blocks import UNREADABLE, Block, BlockImages, Options, align_block, stack
 from asm.faces.store import FACE_KINDS
+from asm.files import mapped, whole, writing
+from asm.workers import start_worker
 
 BLOCK = 64  # rows per block: about a second of work, which is all that a kill can cost
 _STAMP = "stamp.json"
@@ -60,7 +60,7 @@ def align_dataset(
         detect: False for images that are aligned already: their centre squares, resized.
         pad, upscale, batch_size, device: of `FaceDetector`. FER+ (48 pixels): pad .25, upscale 2.
         out: directory of the store; appears (or is replaced) only when complete.
-        work: directory for finished blocks, removed at the end. A run with the same ids, options and `code`
+        work: directory for finished blocks, kept at the end. A run with the same ids, options and `code`
             continues from there: it keeps blocks whose images are unchanged. What another left is dropped.
         workers: processes; default min(2, CPU cores), but 1 for a small data set. Several need a calling
             script with `if __name__ == "__main__":`.
@@ -71,7 +71,7 @@ def align_dataset(
 
     Raises:
         InputError: no image of the data set, of a split or of a class in training can be read; `work` holds
-            something else; a worker process died.
+            something else; a worker process died; the disk is full or not writable.
     """
     options = Options(size, detect, float(pad), float(upscale), batch_size, device)
     if size < 1 or batch_size < 1 or pad < 0 or upscale <= 0 or (workers is not None and workers < 1):
@@ -101,9 +101,10 @@ def align_dataset(
                     yield images, images.reasons, digest, options, path
 
         _run(jobs(), min(workers, len(paths)), bar.update)
-    summary = _write(dataset, options, list(paths.values()), digests, out)
-    shutil.rmtree(work)
-    return summary
+    try:
+        return _write(dataset, options, list(paths.values()), digests, out)
+    finally:
+        shutil.rmtree(_partial(out), ignore_errors=True)
 
 
 def rebuild(dataset: FaceDataset, ids: Iterable[str], landmarks: np.ndarray, size: int) -> np.ndarray:
@@ -163,14 +164,7 @@ def _run(jobs: Iterator[_Job], workers: int, update: Callable[[int], object]) ->
 
 def _start_worker() -> None:
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it lets running blocks finish
-    parent = multiprocessing.parent_process()
-
-    def end_with_parent() -> None:
-        parent.join()
-        os._exit(1)  # else a killed parent would leave its workers waiting for ever
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    start_worker()
 
 
 @contextmanager
@@ -205,8 +199,12 @@ def _open_work(dataset: FaceDataset, options: Options, code: str, work: Path) ->
             f"{work}: left by a run with other images, options or code; starting anew", file=sys.stderr
         )
         shutil.rmtree(work)
-    work.mkdir(parents=True, exist_ok=True)
-    stamp_file.write_text(stamp, encoding="utf-8")
+    with whole(stamp_file) as path:
+        path.write_text(stamp, encoding="utf-8")
+
+
+def _partial(out: Path) -> Path:
+    return out.with_name(out.name + ".partial")
 
 
 def _write(
@@ -223,15 +221,15 @@ def _write(
     readable = kinds != UNREADABLE
     _require_enough(dataset, readable, reasons)
 
-    partial = out.with_name(out.name + ".partial")
+    partial = _partial(out)
     replaced = out.with_name(out.name + ".replaced")
     for leftover in (partial, replaced):
         shutil.rmtree(leftover, ignore_errors=True)
-    partial.mkdir(parents=True)
     count = int(readable.sum())
     landmarks = np.empty((count, 5, 2), np.float32)
-    shape = (count, options.size, options.size, channels)
-    faces = np.lib.format.open_memmap(partial / "faces.npy", mode="w+", dtype=np.uint8, shape=shape)
+    with writing(out):
+        partial.mkdir(parents=True)
+    faces = mapped(partial / "faces.npy", (count, options.size, options.size, channels))
     start = 0
     for path in blocks:
         block = Block.load(path)
@@ -239,13 +237,7 @@ def _write(
         faces[start:stop] = block.crops
         landmarks[start:stop] = block.landmarks
         start = stop
-    faces.flush()
-    del faces
-    np.save(partial / "landmarks.npy", landmarks)
-
     names = np.array([*FACE_KINDS, ""], dtype=object)[kinds]
-    manifest = dataset.table[readable].assign(face=names[readable])
-    manifest.to_csv(partial / "manifest.csv", index=False, lineterminator="\n")
     no_face = names == "fallback"
     twins = _twins(dataset, digests, readable)
     left_out = [(printable(file), f"left out: {why}") for file, why in dataset.left_out.items()]
@@ -257,8 +249,6 @@ def _write(
             *((i, f"the same pixels as {ids[j]} in {splits[j]}") for i, j in twins.items()),
         ]
     )
-    report = pd.DataFrame([*((ids[i], why) for i, why in listed), *left_out], columns=["id", "reason"])
-    report.to_csv(partial / "report.csv", index=False, lineterminator="\n")
     summary = {
         "dataset": dataset.name,
         "classes": list(dataset.classes),
@@ -277,11 +267,20 @@ def _write(
         **({"in_two_splits": len(twins)} if twins else {}),
         **({"left_out": len(left_out)} if left_out else {}),
     }
-    text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
-    (partial / "summary.json").write_text(text, encoding="utf-8")
-    if out.exists():
-        os.rename(out, replaced)
-    os.rename(partial, out)
+    with writing(out):
+        faces.flush()
+        del faces
+        np.save(partial / "landmarks.npy", landmarks)
+        manifest = dataset.table[readable].assign(face=names[readable])
+        manifest.to_csv(partial / "manifest.csv", index=False, lineterminator="\n")
+        rows = [*((ids[i], why) for i, why in listed), *left_out]
+        report = pd.DataFrame(rows, columns=["id", "reason"])
+        report.to_csv(partial / "report.csv", index=False, lineterminator="\n")
+        text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+        (partial / "summary.json").write_text(text, encoding="utf-8")
+        if out.exists():
+            os.rename(out, replaced)
+        os.rename(partial, out)
     shutil.rmtree(replaced, ignore_errors=True)
     where = f"all are in {out / 'report.csv'}"
     if twins:

@@ -6,6 +6,7 @@ The level of difficulty is fixed: intensity from 0.75, one picture in ten a blen
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
 from asm.errors import InputError
+from asm.files import mapped, whole, writing
 from asm.rendered import CLASSES, renderer
 from asm.rendered.anatomy import ACTION_UNITS
 from asm.rendered.sampling import sample_action_units, sample_expression, sample_face, sample_identity
+from asm.workers import start_worker
 
 IMAGES_PER_IDENTITY = len(CLASSES)
 _CHUNK = 32
@@ -95,8 +97,16 @@ def _draw_all(
         if workers <= 1 or len(chunks) <= 1:
             collect(map(work, chunks))
             return
-        with _one_thread(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            collect(pool.map(work, chunks))
+        with _one_thread():
+            pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=start_worker)
+            try:
+                collect(pool.map(work, chunks))
+            except BrokenProcessPool as error:
+                raise InputError(
+                    f"{what}: a worker process died; memory ran out, or it was killed"
+                ) from error
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def _at_least(name: str, value: int, least: int) -> None:
@@ -162,7 +172,7 @@ def render_dataset(
     the share `mixture` (0.5-0.62) and `second_label` has the rest. `workers` changes nothing in the result;
     more than one are spawned, so scripts must call this under `if __name__ == "__main__"`.
 
-    Raises InputError for counts, size or share out of range.
+    Raises InputError for counts, size or share out of range, and for a full disk.
     """
     counts = {"train": train, "valid": valid, "test": test}
     for split, count in counts.items():
@@ -174,9 +184,12 @@ def render_dataset(
     if not 0 <= ambiguous_share <= 1:
         raise InputError(f"synthetic faces: ambiguous_share must be within 0..1, found {ambiguous_share}")
     plans, table = _plan_dataset(counts, seed, ambiguous_share)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "manifest.csv").unlink(missing_ok=True)  # written last: an interrupted run must not look complete
-    images = open_memmap(out / "images.npy", "w+", np.uint8, (len(plans), size, size, 3))
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "manifest.csv").unlink(
+            missing_ok=True
+        )  # written last: an interrupted run must not look complete
+    images = mapped(out / "images.npy", (len(plans), size, size, 3))
     landmarks = np.empty((len(plans), 5, 2), np.float32)
 
     def take(start: int, drawn: tuple[np.ndarray, ...]) -> None:
@@ -184,9 +197,11 @@ def render_dataset(
         landmarks[start : start + len(drawn[1])] = drawn[1]
 
     _draw_all(plans, size, workers, take, "rendering faces")
-    images.flush()
-    np.save(out / "landmarks.npy", landmarks)
-    table.to_csv(out / "manifest.csv", index=False)
+    with writing(out):
+        images.flush()
+        np.save(out / "landmarks.npy", landmarks)
+    with whole(out / "manifest.csv") as path:
+        table.to_csv(path, index=False)
 
 
 def render_action_units(

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
+from asm.files import whole
 from asm.mining import SUBSETS
 from asm.scores.run import TEST, TRAIN, read_arrays, read_info
 
@@ -36,22 +37,22 @@ def embed_run(run: Path, out: Path) -> None:
             the codes (`subsets`).
 
     Raises:
-        InputError: a file of the run is missing or truncated.
+        InputError: a file of the run is missing or truncated; the disk is full or not writable.
     """
     features, test, train = (read_arrays(run / name) for name in ("features.npz", TEST, TRAIN))
     rows, subsets = features["train_rows"], train["subsets"]
     test_subset = features["test_subset"]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        out,
-        test_xy=embed(features["test"]),
-        test_true=test["true"],
-        test_predicted=test["probabilities"][-1].mean(0).argmax(1),
-        test_subset=test_subset if len(test_subset) else np.full(len(features["test"]), -1, np.int8),
-        train_xy=embed(features["train"]),
-        train_given=train["given"][rows],
-        train_true=train["true"][rows],
-        train_subset=subsets[-1][rows] if len(subsets) else np.full(len(rows), -1, np.int8),
-        classes=np.array(read_info(run)["classes"]),
-        subsets=np.array(SUBSETS),
-    )
+    arrays = {
+        "test_xy": embed(features["test"]),
+        "test_true": test["true"],
+        "test_predicted": test["probabilities"][-1].mean(0).argmax(1),
+        "test_subset": test_subset if len(test_subset) else np.full(len(features["test"]), -1, np.int8),
+        "train_xy": embed(features["train"]),
+        "train_given": train["given"][rows],
+        "train_true": train["true"][rows],
+        "train_subset": subsets[-1][rows] if len(subsets) else np.full(len(rows), -1, np.int8),
+        "classes": np.array(read_info(run)["classes"]),
+        "subsets": np.array(SUBSETS),
+    }
+    with whole(out) as path:
+        np.savez_compressed(path, **arrays)

@@ -1,13 +1,13 @@
 """One cell from data to results: epochs (epoch.py), checkpoint, resume; in one process or several.
 
-A resumed run writes the same bytes as an uninterrupted one.
+A resumed run writes the same bytes as an uninterrupted one. The checkpoint stays when the results are
+written; if they are lost before DVC has them, they are written again without training.
 """
 
 import contextlib
 import dataclasses
 import hashlib
 import os
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ from torch import Tensor
 
 from asm import methods
 from asm.config.cell import CellConfig
+from asm.errors import InputError
+from asm.files import exclusive, whole
 from asm.methods.base import Method
 from asm.parts import backbones, distributed, perceptron
 from asm.parts.batches import Data
@@ -42,12 +44,14 @@ def train(
 
     Args:
         initial: backbone tensors to start from, or None for random ones.
-        checkpoints: folder of the cell's checkpoint; locked while running, emptied at the end.
+        checkpoints: folder of the cell's checkpoint; locked while running; whoever has the results
+            safe may remove it.
         timing: csv of seconds and samples/s per epoch, kept apart because it differs from run to run.
 
     Raises:
         NonFiniteLoss: see there.
-        InputError: another process trains this cell, or the checkpoint cannot be written.
+        InputError: another process trains this cell, or the checkpoint is of another structure, or the disk
+            is full or not writable.
     """
     with _only_one(checkpoints):
         stamp = fingerprint(config, data, initial)
@@ -61,9 +65,8 @@ def train(
             results.write(
                 config, data, method, record.history, record.subsets, record.predictions, out, device
             )
-            timing.parent.mkdir(parents=True, exist_ok=True)
-            pd.DataFrame(record.timings).to_csv(timing, index=False, float_format="%.4g")
-            shutil.rmtree(checkpoints)
+            with whole(timing) as path:
+                pd.DataFrame(record.timings).to_csv(path, index=False, float_format="%.4g")
 
 
 @dataclass
@@ -83,9 +86,15 @@ def run_epochs(config: CellConfig, data: Data, method: Method, path: Path, stamp
     passes = backbones.count_passes(method)
     record = _Record([], [], {}, {})
     if state := checkpoint.load(path, stamp):
-        method.load_state_dict(state["method"])
-        optimizer.load_state_dict(state["optimizer"])
-        record = _Record(**{field.name: state[field.name] for field in dataclasses.fields(_Record)})
+        try:
+            method.load_state_dict(state["method"])
+            optimizer.load_state_dict(state["optimizer"])
+            record = _Record(**{field.name: state[field.name] for field in dataclasses.fields(_Record)})
+        except (LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{path}: not a checkpoint of this cell's structure ({' '.join(str(error).split())[:200]}); "
+                "remove it and start again"
+            ) from error
         if writes:
             print(f"{config.cell}: going on after epoch {len(record.history)}")
     model, samples = distributed.wrap(method), len(data.train.ids)
@@ -130,7 +139,7 @@ def run_epochs(config: CellConfig, data: Data, method: Method, path: Path, stamp
 def _only_one(checkpoints: Path) -> contextlib.AbstractContextManager[None]:
     """The lock on a cell, held by the first of its processes."""
     if os.environ.get("RANK", "0") == "0":
-        return checkpoint.exclusive(checkpoints)
+        return exclusive(checkpoints)
     return contextlib.nullcontext()
 
 

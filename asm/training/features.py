@@ -27,6 +27,7 @@ from asm.config.cell import Augment, StrongAugment
 from asm.config.schema import Positive, Section
 from asm.errors import InputError
 from asm.faces.store import AlignedFaces
+from asm.files import whole, writing
 from asm.parts import bank, views
 from asm.parts.backbones import Backbone
 from asm.training.epoch import epoch_seed
@@ -106,14 +107,14 @@ def write_bank(
 
     Args:
         network: the backbone with its weights; put into evaluation mode.
-        work: where an interrupted run keeps its place; locked while running, emptied at the end.
+        work: where an interrupted run keeps its place; locked while running, kept at the end.
         stamp: of the code and whatever else decides the outcome, beside the arguments.
 
     Returns:
         The summary that is kept beside the features.
 
     Raises:
-        InputError: see `fit_projection`; a stage that the backbone does not have.
+        InputError: see `fit_projection`; a stage that the backbone does not have; a full disk.
     """
     if max(options.cells) > len(network.stages):
         raise InputError(
@@ -123,10 +124,10 @@ def write_bank(
     faces, training = aligned.faces, (aligned.manifest["split"] == "train").to_numpy()
     digest = _digest(aligned, network, stamp, options, weak, strong)
     if not (work / STAMP).is_file() or (work / STAMP).read_text(encoding="utf-8") != digest:
-        work.mkdir(parents=True, exist_ok=True)
         for name in (PROJECTION, ROWS):
             (work / name).unlink(missing_ok=True)
-        (work / STAMP).write_text(digest, encoding="utf-8")
+        with whole(work / STAMP) as path:
+            path.write_text(digest, encoding="utf-8")
 
     def seen(rows: slice | np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(faces[rows])).to(device)  # torch knows no read-only tensors
@@ -136,9 +137,8 @@ def write_bank(
         blocks = tqdm(np.array_split(rows, -(-len(rows) // BLOCK)), "projection", file=sys.stderr)
         parts = [pooled(network, views.evaluation_view(seen(block)), options.cells).cpu() for block in blocks]
         projection = fit_projection(torch.cat(parts).numpy(), options.components)
-        with open(work / "partial", "wb") as file:
-            np.savez(file, **vars(projection))
-        (work / "partial").replace(work / PROJECTION)
+        with whole(work / PROJECTION) as path:
+            np.savez(path, **vars(projection))
     with np.load(work / PROJECTION) as parts:
         projection = Projection(**parts)
 
@@ -160,8 +160,9 @@ def write_bank(
                     _views(images, options.views, weak, strong, generator), start=1
                 ):
                     block[chosen, number] = projection(pooled(network, view, options.cells))
-            file.write(block.tobytes())
-            file.flush()
+            with writing(work / ROWS):
+                file.write(block.tobytes())
+                file.flush()
     return _finish(aligned, work, out, shape)
 
 
@@ -191,17 +192,17 @@ def _digest(aligned: AlignedFaces, network: Backbone, stamp: str, *options: Any)
 
 
 def _finish(aligned: AlignedFaces, work: Path, out: Path, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Rows, manifest and summary to `out`; the work folder goes."""
+    """Rows, manifest and summary to `out`."""
     shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
     found = hashlib.sha256()
-    with open(out / bank.VIEWS, "wb") as file, open(work / ROWS, "rb") as rows:
+    with whole(out / bank.VIEWS) as path, open(path, "wb") as file, open(work / ROWS, "rb") as rows:
         header = {"descr": "<f2", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         while part := rows.read(2**24):
             file.write(part)
             found.update(part)
-    aligned.manifest.to_csv(out / bank.MANIFEST, index=False)
+    with whole(out / bank.MANIFEST) as path:
+        aligned.manifest.to_csv(path, index=False)
     summary = {
         "dataset": aligned.name,
         "classes": list(aligned.classes),
@@ -210,6 +211,6 @@ def _finish(aligned: AlignedFaces, work: Path, out: Path, shape: tuple[int, ...]
         "components": shape[2],
         "sha256": found.hexdigest(),
     }
-    (out / bank.SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(work)
+    with whole(out / bank.SUMMARY) as path:
+        path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return summary

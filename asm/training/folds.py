@@ -9,8 +9,8 @@ from torch import Tensor
 
 from asm.config.cell import CellConfig
 from asm.errors import InputError
+from asm.files import exclusive
 from asm.parts.batches import Data
-from asm.training import checkpoint
 from asm.training.cell import fingerprint, make_method, run_epochs
 
 FOLDS = 5
@@ -44,7 +44,7 @@ def out_of_sample(
         raise InputError(f"{config.cell}: {len(given)} training samples are too few for {folds} folds")
     split = StratifiedKFold(folds, shuffle=True, random_state=config.seed)
     probabilities = np.empty((len(given), len(data.classes)), np.float32)
-    with checkpoint.exclusive(checkpoints):
+    with exclusive(checkpoints):
         for number, (rest, fold) in enumerate(split.split(np.empty(len(given)), given)):
             part = Data(
                 data.classes,

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from asm.config.cell import CellConfig
+from asm.files import whole
 from asm.methods.base import EVALUATION_BATCH, Method
 from asm.parts.batches import Data, Faces, fetch
 
@@ -33,10 +34,13 @@ def write(
         history: one row an epoch.
         subsets: epoch -> int8 codes [N] of asm.mining; {} for a method that does not mine.
         predictions: epoch -> test probabilities [networks, N, K].
+
+    Raises:
+        InputError: the disk is full or not writable.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(history).to_csv(out / "history.csv", index=False, float_format="%.9g")
-    np.savez_compressed(
+    with whole(out / "history.csv") as path:
+        pd.DataFrame(history).to_csv(path, index=False, float_format="%.9g")
+    _save(
         out / "test_predictions.npz",
         epochs=np.array(list(predictions)),
         ids=np.array(data.test.ids),
@@ -44,7 +48,7 @@ def write(
         probabilities=torch.stack(list(predictions.values())).numpy(),  # [epochs, networks, N, K]
     )
     train_probs = method.predict_all(data.train.faces)
-    np.savez_compressed(
+    _save(
         out / "train_predictions.npz",
         ids=np.array(data.train.ids),
         given=data.train.labels.cpu().numpy(),
@@ -59,7 +63,7 @@ def write(
     test_subset = np.empty(0, np.int8)
     if subsets:
         test_subset = method.mine(test_probs, data.test.labels).cpu().numpy()
-    np.savez_compressed(
+    _save(
         out / "features.npz",
         test=_features(method, data.test.faces, torch.arange(len(data.test.ids))),
         test_subset=test_subset,
@@ -67,7 +71,8 @@ def write(
         train_rows=chosen,
     )
     state = {k: v.contiguous().cpu() for k, v in method.state_dict().items()}
-    save_file(state, out / "weights.safetensors")
+    with whole(out / "weights.safetensors") as path:
+        save_file(state, path)
     run = {
         "config": config.model_dump(exclude_none=True),
         "classes": list(data.classes),
@@ -79,7 +84,13 @@ def write(
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         },
     }
-    (out / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+    with whole(out / "run.json") as path:
+        path.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+
+
+def _save(path: Path, **arrays: np.ndarray) -> None:
+    with whole(path) as partial:
+        np.savez_compressed(partial, **arrays)
 
 
 def _features(method: Method, faces: Faces, rows: Tensor) -> np.ndarray:

@@ -1,0 +1,101 @@
+"""Files of our own making, whole or not at all, and folders that one process works in at a time."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+
+from asm.errors import InputError
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Gives the path to write to. What is there at the end takes the place of `path`, whose folder is made; a
+    kill, a full disk or an error leaves what was there before.
+
+    Raises:
+        InputError: the disk is full or not writable.
+    """
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            with open(partial, "rb") as handle:
+                os.fsync(handle.fileno())
+            partial.replace(path)
+        except Exception:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """To wrap nothing but the writing of `path`.
+
+    Raises:
+        InputError: the disk is full or not writable.
+    """
+    try:
+        yield
+    except (
+        OSError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:  # torch reports a failed write as a RuntimeError
+        folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+        free = shutil.disk_usage(folder).free
+        raise InputError(
+            f"{path}: cannot be written ({error}); {free / 1e6:.0f} MB are free there. "
+            "Free some space and start again: what was finished before is kept"
+        ) from error
+
+
+def mapped(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A new npy file, uint8 of `shape`, mapped for writing.
+
+    Raises:
+        InputError: there is no space for it. Noticed later, it would end the process without a word (SIGBUS).
+    """
+    with writing(path):
+        try:
+            array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+            if hasattr(os, "posix_fallocate"):  # not on macOS
+                with open(path, "rb+") as handle:
+                    os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        return array
+
+
+@contextlib.contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """Hold `directory` for this process; the lock falls with the process, however it ends.
+
+    Raises:
+        InputError: another process holds it, or it cannot be made.
+    """
+    with writing(directory / "lock"):
+        directory.mkdir(parents=True, exist_ok=True)
+        handle = open(directory / "lock", "a+", encoding="utf-8")  # noqa: SIM115
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            raise InputError(
+                f"{directory}: process {handle.read().strip() or '?'} is at work on this; "
+                "wait for it, or stop it and start again (it goes on from its checkpoint)"
+            ) from None
+        with writing(directory / "lock"):
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+        yield

@@ -1,0 +1,135 @@
+"""Run one of make's commands on a profile: alone, with a whole dvc.lock, and stopped with all it started.
+
+`python stages/alone.py PROFILE COMMAND ...`: of two on one profile the second is turned away; who stops this
+process, or kills the one that started it, stops all that COMMAND has started.
+"""
+
+import checkout
+
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from project import project
+from voluptuous import Invalid
+
+from asm.errors import InputError, reported
+
+PATIENCE = 10  # seconds that what is stopped has to end by itself
+PR_SET_PDEATHSIG = 1
+
+
+def take(folder: Path, words: list[str]) -> Any:
+    """The lock on the profile in `folder`, held until this process ends.
+
+    Raises:
+        InputError: another one, or DVC, is at work there.
+    """
+    path = folder / ".dvc" / "tmp" / "alone"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115
+    remedy = "wait for it, or stop it: what it has finished is kept"
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.seek(0)
+        raise InputError(f"{folder}: {handle.read()} is at work on this profile; {remedy}") from None
+    if busy := _dvc_at_work(folder / ".dvc" / "tmp" / "rwlock"):
+        raise InputError(f"{folder}: {busy[0]} is at work; {remedy}")
+    handle.truncate(0)
+    goal = words[-1].removesuffix("-alone")
+    handle.write(f"`make {goal}` (process {os.getpid()}, since {_when(time.time())})")
+    handle.flush()
+    return handle
+
+
+def _dvc_at_work(path: Path) -> list[str]:
+    """DVC's processes, by the file in which they name themselves; what a kill left in it goes with it."""
+    found = set()
+    with suppress(ValueError, KeyError, TypeError, AttributeError):  # written by half
+        content = json.loads(path.read_bytes() if path.is_file() else "{}")
+        entries = [*content.get("write", {}).values(), *chain(*content.get("read", {}).values())]
+        for pid, command in {(int(entry["pid"]), entry["cmd"]) for entry in entries}:
+            with suppress(psutil.Error):
+                process = psutil.Process(pid)
+                if any("dvc" in word for word in process.cmdline()):  # and no later one of this number
+                    found.add(f"`{command}` (process {pid}, since {_when(process.create_time())})")
+    if not found:
+        path.unlink(missing_ok=True)
+    return sorted(found)
+
+
+def _when(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
+
+
+def mend(folder: Path) -> None:
+    """Take a dvc.lock that a kill left half-written back from Git's index, where DVC puts each whole one, or
+    from the last commit. What was finished since comes from DVC's run-cache, without being run."""
+    path = folder / "dvc.lock"
+    if not path.exists() or _is_whole(path.read_bytes()):
+        return
+    for version in (":./dvc.lock", "HEAD:./dvc.lock"):
+        found = subprocess.run(["git", "show", version], cwd=folder, capture_output=True)
+        if found.returncode == 0 and _is_whole(found.stdout):
+            path.write_bytes(found.stdout)
+            break
+    else:
+        path.unlink()
+    print(
+        f"{path}: was damaged (DVC was killed while it wrote it); taken back from Git. What DVC has finished "
+        "since comes from its run-cache",
+        file=sys.stderr,
+    )
+
+
+def _is_whole(text: bytes) -> bool:
+    try:
+        COMPILED_LOCKFILE_SCHEMA(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except (ValueError, yaml.YAMLError, Invalid):
+        return False
+    return True
+
+
+def run(words: list[str]) -> int:
+    """The command's exit status. A signal to this process goes to all that the command has started."""
+    child = subprocess.Popen(words, process_group=0, close_fds=False)  # make's jobs are counted by open files
+
+    def stop(number: int, _: object) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+            deadline = time.monotonic() + PATIENCE
+            while time.monotonic() < deadline:
+                child.poll()
+                os.killpg(child.pid, 0)
+                time.sleep(0.05)
+            os.killpg(child.pid, signal.SIGKILL)
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
+    with suppress(OSError, AttributeError):  # elsewhere than on Linux a killed make leaves it to the user
+        ctypes.CDLL("libc.so.6").prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    return child.wait()
+
+
+if __name__ == "__main__":
+    profile, *command = sys.argv[1:]
+    with reported():
+        home = project(profile, checkout.ROOT)
+        lock = take(home, command)
+        mend(home)
+        sys.exit(run(command))
