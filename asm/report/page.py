@@ -17,13 +17,19 @@ PAGE: dict[str, Builder] = {
     build.__name__: build
     for build in (
         *(tables.table1, tables.table_leads, tables.table2, tables.table3, tables.table_found),
-        *(regimes.table_rules, regimes.table_regimes),
+        regimes.table_rules,
     )
 }
 DETAILS: dict[str, Builder] = {
     build.__name__: build
     for build in (
-        *(details.table_accuracy, details.table_order, details.table_changes, details.table_weights),
+        *(
+            regimes.table_regimes,
+            details.table_accuracy,
+            details.table_order,
+            details.table_changes,
+            details.table_weights,
+        ),
         *(tables.table_s1, details.table_fit, details.table_mining, details.table_cost),
         *(label_quality.table_subsets, label_quality.table_ambiguous),
         *(label_quality.table_wrong, label_quality.table_wrong_sets),
@@ -77,8 +83,8 @@ def verdict(results: Results) -> list[str]:
         return ["ASM and the baseline have not been run on the same data yet."]
     lines = [_lead(results, main)]
     if told := regimes.findings(results):
-        anchors = ("table_regimes", "table_rules", "table_rules")
-        return [*lines, *(f"{s} ([table](#{a}))" for s, a in zip(told, anchors, strict=False))]
+        rows = ("details.md#table_regimes", "#table_rules", "#table_rules")
+        return [*lines, *(f"{s} ([table]({row}))" for s, row in zip(told, rows, strict=False))]
     lines += _course(results, main)
     lines += [_lead(results, focus) for focus in found if focus is not main and focus.baseline][:1]
     lines += _control(results, main)
