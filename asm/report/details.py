@@ -24,10 +24,9 @@ def table_accuracy(results: Results) -> Table:
         rows.append(line)
     notes = [
         "Test accuracy, %, mean of the last epochs; ± half of the 95 % interval over seeds (Student t). "
-        "“Best "
-        "epoch” was chosen by looking at the test set, which flatters every method. Two networks predict by "
-        "their mean probability; “a net”: the mean of both, each alone, which tells the method from "
-        "ensembling.",
+        "“Best epoch” was chosen by looking at the test set, which flatters every method. Two networks "
+        "predict by their mean probability; “a net”: the mean of both, each alone, which tells the method "
+        "from ensembling.",
     ]
     return Table("table_accuracy", "Accuracy, with seeds", without_blanks(frame_of(rows)), notes)
 
@@ -42,9 +41,8 @@ def table_order(results: Results) -> Table:
                     rows += _ordered(results, dataset, noise, init, schedule)
     notes = [
         "Methods that both have, by mean accuracy. Data that a table of the paper lacks stand beside its "
-        "RAF-DB "
-        "column. Beyond chance: pairs in the paper's order whose difference over paired seeds has a 95 % "
-        "interval without 0; each interval stands by itself.",
+        "RAF-DB column. Beyond chance: pairs in the paper's order whose difference over paired seeds has "
+        "a 95 % interval without 0; each interval stands by itself.",
     ]
     return Table("table_order", "The order of the methods, and the paper's", frame_of(rows), notes)
 
@@ -144,8 +142,7 @@ def table_cost(results: Results) -> Table:
         f"Training{of_heads} on {dataset}; seconds: the processor's on a CPU, the clock's on a GPU, mining "
         "included, evaluation not; they depend on the machine "
         f"({'; '.join(sorted(machines)) or 'nothing measured'}). Forward passes: of the backbone, in the "
-        "last "
-        "epoch; parameters: also those that only training uses.",
+        "last epoch; parameters: also those that only training uses.",
     ]
     if told:
         notes.append(f"Told the noise rate, which the others are not: {names.joined(map(grid.title, told))}.")
@@ -166,10 +163,8 @@ def table_fit(results: Results) -> Table:
         rows.append(line | {"most of": most_affected(row)})
     notes = [
         "Fit: share of the training samples whose most probable class after the last epoch is the given "
-        "label; "
-        "of wrong labels it is what was memorised. T_c: mean over the classes. “Most of”: the class that "
-        "loses "
-        "most of its right labels. Means over seeds.",
+        "label; of wrong labels it is what was memorised. T_c: mean over the classes. “Most of”: the "
+        "class that loses most of its right labels. Means over seeds.",
     ]
     return Table("table_fit", "Fit and mining", without_blanks(frame_of(rows)), notes)
 

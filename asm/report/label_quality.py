@@ -21,10 +21,9 @@ RIVALS = {
     "confidence_weighted_entropy": "confidence-weighted entropy",
 }
 NOTES = [
-    "The rule of Eq. 1–6 is applied to the run's own mean probabilities after its last epoch, and so are the "
-    "rivals; for the baseline, which does not mine, it shows what the rule makes of a network trained "
-    "without "
-    "it. The last two rivals are cleanlab's; its third score ranks as the loss does.",
+    "The rule of Eq. 1–6 is applied to the run's own mean probabilities after its last epoch, and so are "
+    "the rivals; for the baseline, which does not mine, it shows what the rule makes of a network trained "
+    "without it. The last two rivals are cleanlab's; its third score ranks as the loss does.",
     "One run each, the first seed's, on the images that it was trained on; in brackets the 95 % bootstrap "
     "interval over these images.",
 ]
@@ -111,9 +110,8 @@ def table_wrong_sets(results: Results) -> Table:
         rows.append(names.lead(results.grid, row) | line)
     notes = [
         "Precision / recall in percent: of ASM's noisy subset; of as many samples, those that each rival "
-        "ranks "
-        "highest; and of the list that cleanlab's find_label_issues makes, of its own size. It expects "
-        "probabilities of networks that have not seen a sample's label; these have.",
+        "ranks highest; and of the list that cleanlab's find_label_issues makes, of its own size. It "
+        "expects probabilities of networks that have not seen a sample's label; these have.",
     ]
     return Table("table_wrong_sets", "Does “noisy” mean wrong? Precision / recall", frame_of(rows), notes)
 

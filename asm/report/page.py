@@ -131,8 +131,7 @@ def _control(results: Results, focus: Focus) -> list[str]:
     if None not in fits:
         parts.append(
             f"{'' if parts else where + ' '}the baseline repeats {fits[0].mean:.0f} % of the wrong labels "
-            "that it was "
-            f"given, ASM {fits[1].mean:.0f} %"
+            f"that it was given, ASM {fits[1].mean:.0f} %"
         )
     sentence = "; ".join(parts)
     return [f"{sentence[0].upper()}{sentence[1:]}."] if sentence else []
@@ -173,14 +172,12 @@ def departures(results: Results) -> list[str]:
     if synthetic:
         lines.append(
             "**Rendered faces**, which may be passed on: compare the methods with one another, not the "
-            "level with the "
-            "paper's."
+            "level with the paper's."
         )
     if grid.input == "features":
         lines.append(
             f"**Frozen backbone**: heads of {grid.hidden} hidden units on its features, so that a cell "
-            "takes minutes on "
-            "a processor; the paper trains all layers."
+            "takes minutes on a processor; the paper trains all layers."
         )
     lines += [f"**Initial weights**: {WEIGHTS.get(weights, weights)}." for weights in sorted(used)]
     ours = {key: getattr(grid, key) for key in PAPER_SETTING if key != "width" or grid.backbone == "resnet18"}
@@ -249,21 +246,17 @@ def settings(results: Results) -> list[str]:
     seeds = sorted({cell.seed for cell in grid.cells})
     lines = [
         f"Data: {', '.join(data)}; seeds: {', '.join(map(str, seeds))}; {len(results.done)} of "
-        f"{len(grid.cells)} cells "
-        "evaluated.",
+        f"{len(grid.cells)} cells evaluated.",
         f"{frozen}: {grid.backbone} of width {grid.width}, images {grid.image_size} × {grid.image_size} "
-        "px; initial "
-        f"weights: {', '.join(kinds)}.{heads}",
+        f"px; initial weights: {', '.join(kinds)}.{heads}",
         f"Common schedule: {grid.epochs} epochs, {grid.warmup_epochs} of them warm-up, batch size "
-        f"{grid.batch_size}, "
-        f"{grid.precision}."
+        f"{grid.batch_size}, {grid.precision}."
         + ("" if grid.schedules == ["fair"] else " “Own paper's”: `published` in params.yaml."),
     ]
     seen = {s.dataset: s for s in results.done}
     lines += [
-        f"Faces of {name}: {s.faces.images:,} images, {100 * s.faces.fallback_share:.1f} % of them "
-        "without a detected "
-        f"face (the whole frame is used), {s.faces.unreadable:,} more could not be read; "
+        f"Faces of {name}: {s.faces.images:,} images, {100 * s.faces.fallback_share:.1f} % of them without "
+        f"a detected face (the whole frame is used), {s.faces.unreadable:,} more could not be read; "
         f"{s.test.images:,} test images."
         for name, s in seen.items()
     ]

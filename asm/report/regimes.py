@@ -86,10 +86,8 @@ def table_regimes(results: Results) -> Table:
         lines.append(line)
     notes = [
         "“It fits”: the share of its wrong labels that the baseline repeats, at 0 % noise of all labels. "
-        "Then "
-        "points over the baseline of the same regime, ± half of the 95 % interval over paired seeds; "
-        "bold: the "
-        "highest of ASM and its rules, where it is above the baseline.",
+        "Then points over the baseline of the same regime, ± half of the 95 % interval over paired seeds; "
+        "bold: the highest of ASM and its rules, where it is above the baseline.",
     ]
     return Table("table_regimes", "When mining helps, by regime", without_blanks(frame_of(lines)), notes)
 
@@ -135,8 +133,8 @@ def table_rules(results: Results) -> Table:
         lines.append(line | {"chosen by validation in": rule.chosen})
     notes = [
         "Mean (lowest to highest) over the settings: data set, noise, regime; compare rules of as many "
-        "settings. "
-        "Above, below: the 95 % interval over paired seeds does not hold 0; with one seed the sign alone.",
+        "settings. Above, below: the 95 % interval over paired seeds does not hold 0; with one seed the "
+        "sign alone.",
         "Chosen: by accuracy on the validation images, never the test images."
         if any(rule.chosen is not None for rule in made)
         else "Without validation images the best rule is read off the test set, which flatters it.",
@@ -199,9 +197,8 @@ def findings(results: Results) -> list[str]:
         choice = "" if best.chosen is None else f"; validation chooses it in {best.chosen}"
         lines.append(
             f"The best of the rules run in most settings ({len(best.leads)}), {best.name}, is "
-            f"{_spread(best.over)} "
-            f"points over ASM, above / below it in {_sides(best.over)}, the baseline in "
-            f"{_sides(best.leads)}{choice}."
+            f"{_spread(best.over)} points over ASM, above / below it in {_sides(best.over)}, the baseline "
+            f"in {_sides(best.leads)}{choice}."
         )
         holding = [rule.name for rule in compared if not _count(rule.over, -1)]
         lines.append(
