@@ -1,32 +1,39 @@
-"""What a user calls by hand: `python -m asm gallery RUN FACES OUT`."""
+"""What a user calls by hand: `python -m asm COMMAND`, also installed as `asm-fer`."""
 
 import argparse
-from pathlib import Path
+import importlib
+import pkgutil
+import sys
 
+from asm import commands
 from asm.errors import reported
 from asm.version import VERSION
 
 
-def _gallery(args: argparse.Namespace) -> None:
-    from asm.report.gallery import write_sheets  # here: each command loads only what it needs
-
-    for path in write_sheets(args.run, args.faces, args.out):
-        print(path)
-
-
 def main(argv: list[str] | None = None) -> None:
-    """Run one command. What the user can mend ends in one line and exit code 1."""
+    """Run one command. What the user can mend ends in one line and exit code 1; a wrong call in exit code 2;
+    Ctrl-C in 130."""
     parser = argparse.ArgumentParser(prog="python -m asm", description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    gallery = commands.add_parser("gallery", help="example faces of a run's subsets, as sheets of png")
-    gallery.add_argument("run", type=Path, help="a run's folder: runs/<cell>")
-    gallery.add_argument("faces", type=Path, help="its data set: data/aligned/<dataset>")
-    gallery.add_argument("out", type=Path, help="folder for the sheets; keep licensed faces to yourself")
-    gallery.set_defaults(command=_gallery)
+    added = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name in sorted(module.name for module in pkgutil.iter_modules(commands.__path__)):
+        module = importlib.import_module(f"asm.commands.{name}")
+        summary, _, rest = module.__doc__.partition("\n")
+        command = added.add_parser(
+            name,
+            help=summary,
+            description=f"{summary}\n{rest}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(command=module.run)
     args = parser.parse_args(argv)
-    with reported():
-        args.command(args)
+    try:
+        with reported():
+            args.command(args)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

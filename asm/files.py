@@ -2,12 +2,16 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from pandas.api.types import is_integer_dtype, is_numeric_dtype
 from safetensors import SafetensorError
 
 from asm.errors import InputError
@@ -99,3 +103,40 @@ def exclusive(directory: Path) -> Iterator[None]:
             handle.write(str(os.getpid()))
             handle.flush()
         yield
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """A mapping that was written as JSON. Raises InputError, which ends with `remedy`, for anything else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: not found; {remedy}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a mapping, found {type(content).__name__}; {remedy}")
+    return content
+
+
+def read_csv(path: Path, columns: dict[str, type], remedy: str) -> pd.DataFrame:
+    """A table that was written with these columns, among others: int, float or str (names such as "007" and
+    "NA" are names). Raises InputError, which ends with `remedy`, for anything else and if its end is missing.
+    """
+    text = [name for name, kind in columns.items() if kind is str]
+    try:
+        with open(path, "rb") as handle:
+            whole_lines = handle.seek(0, os.SEEK_END) > 0 and handle.seek(-1, os.SEEK_END) >= 0
+            whole_lines = whole_lines and handle.read(1) == b"\n"
+        table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=not text, encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: not found; {remedy}") from error
+    except (OSError, ValueError, OverflowError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); {remedy}") from error
+    if not whole_lines:
+        raise InputError(f"{path}: its end is missing; {remedy}")
+    for name, kind in columns.items():
+        if name not in table:
+            raise InputError(f"{path}: the column '{name}' is missing; {remedy}")
+        if kind is not str and not (is_integer_dtype if kind is int else is_numeric_dtype)(table[name]):
+            raise InputError(f"{path}: the column '{name}' holds something else than numbers; {remedy}")
+    return table

@@ -17,6 +17,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -35,6 +36,9 @@ from asm.files import exclusive
 
 FORMAT = 2
 CODE = ("asm/", "stages/")  # comes with the clone; data/ and configs/ travel in the pack
+SCRIPTS = {"init": "stages/init.py", "train": "stages/train.py"}  # all that a pack may run
+NAME, WORD = re.compile(r"(init|train)@\w[\w-]*"), re.compile(r"--[a-z]+|[\w./-]+")  # no --option=value
+INPUTS, OUTPUTS = ("configs/", "data/"), ("runs/", "timing/", "data/init/")  # of a profile
 VERSIONS = """import json, platform, torch
 device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 print(json.dumps({"device": device, "python": platform.python_version(), "torch": torch.__version__}))"""
@@ -93,9 +97,11 @@ def remove(path: Path) -> None:
 def place(source: Path, target: Path) -> None:
     """Copy a file or folder over whatever is at `target`, which is never half of it."""
     partial = target.with_name(f"{target.name}.partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
     remove(partial)
-    (shutil.copytree if source.is_dir() else shutil.copyfile)(source, partial)
+    for file in files(source):  # what the digest covers, and nothing else
+        copy = partial / file.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
     remove(target)
     partial.replace(target)
 
@@ -118,9 +124,7 @@ def pack(target: Path, name: str, patterns: list[str]) -> None:
             remedy = f"`dvc repro configs`, then `make faces` (both: `make pack PROFILE={name or profile}`)"
             raise InputError(f"{missing[0]}: not found, and {stage['name']} reads it; make it with {remedy}")
         packed.append({**stage, "deps": deps})
-    # not only what stages name as their dependencies: elsewhere all of the code is to be the same
-    code = [file.relative_to(ROOT).as_posix() for folder in CODE for file in (ROOT / folder).rglob("*.py")]
-    content = {"format": FORMAT, "profile": profile, "stages": packed, "code": digests(ROOT, sorted(code))}
+    content = {"format": FORMAT, "profile": profile, "stages": packed, "code": _code()}
     partial = target.with_name(f"{target.name}.partial")
     with tarfile.open(partial, "w") as tar:
         _add(tar, "pack.json", io.BytesIO(json.dumps(content, indent=1).encode()))
@@ -167,10 +171,33 @@ def run(source: Path, out: Path) -> None:
         raise InputError("\n  ".join(["these stages failed:", *failed]))
 
 
+def _code() -> dict[str, str | None]:
+    """Path -> sha256 of all code, not only what stages name as their dependencies."""
+    found = [file.relative_to(ROOT).as_posix() for folder in CODE for file in (ROOT / folder).rglob("*.py")]
+    return digests(ROOT, sorted(found))
+
+
 def _check_code(expected: dict[str, str]) -> None:
-    for path, sha in expected.items():
-        if digest(ROOT / path) != sha:
+    found = _code()
+    for path in sorted({*found, *expected}):
+        if found.get(path) != expected.get(path):
             raise InputError(f"{ROOT / path}: differs; check out the commit that the pack was made from")
+
+
+def _check_stage(stage: Stage) -> None:
+    """Raise ValueError for one that is none of ours, or that would read or write outside its own folders. A
+    pack, and what lies in it, may be anybody's."""
+    name, folder, words = stage["name"], stage["folder"], shlex.split(stage["cmd"])
+    where = [os.path.normpath(os.path.join(folder, word)) for word in words]
+    if not NAME.fullmatch(name) or [*words[:2], *where[2:3]] != ["python", "-B", SCRIPTS[name.split("@")[0]]]:
+        raise ValueError(f"{name}: not a stage of ours")
+    if not all(WORD.fullmatch(word) for word in words):
+        raise ValueError(f"{name}: not a command of ours")
+    paths = {"": [folder, *where], INPUTS: stage["deps"], OUTPUTS: stage["outs"]}
+    for path, within in ((path, within) for within, found in paths.items() for path in found):
+        inner = path.removeprefix(f"{folder}/")
+        if os.path.isabs(path) or ".." in path.split("/") or not inner.startswith(within):
+            raise ValueError(f"{name}: the path {path} leads elsewhere")
 
 
 def _unpack(source: Path, work: Path) -> dict[str, Any]:
@@ -179,16 +206,25 @@ def _unpack(source: Path, work: Path) -> dict[str, Any]:
         with tarfile.open(source) as tar:
             tar.extraction_filter = getattr(tarfile, "data_filter", None)  # not in Python 3.11.0-3.11.3
             packed = json.load(tar.extractfile("pack.json"))
+            if not isinstance(packed, dict):
+                raise ValueError("its pack.json is none")
             if packed["format"] != FORMAT:
                 raise InputError(f"{source}: format {packed['format']}, expected {FORMAT}; pack again")
             _check_code(packed["code"])  # before anything large is done
+            for stage in packed["stages"]:
+                _check_stage(stage)
             expected = _inputs(packed["stages"])
             stale = [dep for dep, sha in expected.items() if digest(work / dep) != sha]
             for dep in stale:
                 remove(work / dep)
             inside = tuple(f"{dep}/" for dep in stale)
-            tar.extractall(work, [m for m in tar if m.name in stale or m.name.startswith(inside)])
-    except (OSError, KeyError, tarfile.TarError) as error:
+            wanted = [m for m in tar if m.name in stale or m.name.startswith(inside)]
+            if odd := [m.name for m in wanted if not m.isreg() or ".." in m.name.split("/")]:
+                raise ValueError(f"{odd[0]} is no plain file")
+            tar.extractall(work, wanted)
+    except InputError:
+        raise
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, tarfile.TarError) as error:
         raise InputError(f"{source}: cannot be unpacked ({error})") from error
     for dep in stale:
         if digest(work / dep) != expected[dep]:
@@ -211,11 +247,10 @@ def _run_stage(stage: Stage, about: dict[str, str], work: Path, out: Path) -> st
     for old in (path, *(folder / each for each in stage["outs"] for folder in (out, work))):
         remove(old)  # as DVC does: nothing old stays among the new files
     words = shlex.split(stage["cmd"])
-    script = next(i for i, word in enumerate(words) if word.endswith(".py"))
     print(f"{stage['name']}:", flush=True)
     started = time.monotonic()
     (work / stage["folder"]).mkdir(parents=True, exist_ok=True)
-    words[: script + 1] = [sys.executable, "-B", str(ROOT / "stages" / Path(words[script]).name)]
+    words[:3] = [sys.executable, "-B", str(ROOT / SCRIPTS[stage["name"].partition("@")[0]])]
     status = subprocess.run(words, cwd=work / stage["folder"]).returncode
     seconds = round(time.monotonic() - started, 1)
     if status or None in digests(work, stage["outs"]).values():
@@ -237,9 +272,12 @@ def _run_stage(stage: Stage, about: dict[str, str], work: Path, out: Path) -> st
 def _read_record(path: Path) -> dict[str, Any]:
     """The record, or {} where there is none or not a whole one."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        record = json.loads(path.read_bytes())
+        texts = [record[key] for key in ("profile", "stage", "cmd")]
+        texts += [text for key in ("deps", "outs") for text in record[key].values()]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}
+    return record if all(isinstance(text, str) for text in texts) else {}
 
 
 def accept(results: Path, name: str, force: bool) -> None:
@@ -272,6 +310,8 @@ def _faults(record: Stage, profile: str, stage: Stage | None, results: Path, for
         yield f"it is of profile {record['profile']}; {profile} was named, or has no such stage"
     elif record["cmd"] != stage["cmd"] or set(record["outs"]) != set(stage["outs"]):
         yield f"dvc.yaml differs: the stage {again}"
+    elif odd := [path for out in stage["outs"] for path in _odd(results, results / out)]:
+        yield f"{odd[0]}: a link, a cache or no plain file; a result has none"
     else:
         for dep in dict.fromkeys([*stage["deps"], *record["deps"]]):
             if record["deps"].get(dep) != known(ROOT / dep):
@@ -282,6 +322,16 @@ def _faults(record: Stage, profile: str, stage: Stage | None, results: Path, for
                 yield f"{results / out} is not what its record says: damaged on the way; copy it again"
             elif not force and digest(ROOT / out) not in (None, sha):
                 yield f"{out}: another one is here already; --force (make accept FORCE=1) replaces it"
+
+
+def _odd(results: Path, path: Path) -> Iterator[Path]:
+    """What a result at `path` cannot hold: no digest would cover it."""
+    if path.exists() and not path.resolve().is_relative_to(results.resolve()):
+        yield path
+    for each in (path, *path.rglob("*")):
+        plain = each.is_dir() or each.is_file() or not each.exists()
+        if each.is_symlink() or not plain or "__pycache__" in each.relative_to(path).parts:
+            yield each
 
 
 if __name__ == "__main__":

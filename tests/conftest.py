@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 from tiny import make_data
@@ -12,6 +13,11 @@ from asm.parts.batches import Data
 from asm.training import cell
 
 torch.set_num_threads(1)
+
+_ALL = {"deadline": None, "suppress_health_check": list(hypothesis.HealthCheck)}
+hypothesis.settings.register_profile("suite", max_examples=60, **_ALL)
+hypothesis.settings.register_profile("long", max_examples=2_000, **_ALL)  # --hypothesis-profile long
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture

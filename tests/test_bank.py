@@ -1,5 +1,6 @@
 """The bank of views: which view is drawn for which purpose, and what is no bank."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -105,8 +106,10 @@ def written(tmp_path) -> Path:
         }
     )
     manifest.to_csv(tmp_path / bank.MANIFEST, index=False)
-    (tmp_path / bank.SUMMARY).write_text(json.dumps({"dataset": "tiny", "classes": ["a", "b", "c"]}))
-    np.save(tmp_path / bank.VIEWS, make_bank_samples("x", COUNT, 3).faces.numpy())
+    faces = make_bank_samples("x", COUNT, 3).faces.numpy()
+    summary = {"dataset": "tiny", "classes": ["a", "b", "c"], "sha256": hashlib.sha256(faces).hexdigest()}
+    (tmp_path / bank.SUMMARY).write_text(json.dumps(summary))
+    np.save(tmp_path / bank.VIEWS, faces)
     return tmp_path
 
 
@@ -122,12 +125,12 @@ def test_what_was_written_is_loaded_and_stays_on_disk(written):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (bank.MANIFEST, None, r"manifest\.csv: missing"),
-        (bank.MANIFEST, b"id,path\n", r"manifest\.csv: missing columns"),
-        (bank.SUMMARY, None, "no readable bank of features"),
-        (bank.SUMMARY, b"{", "no readable bank of features"),
-        (bank.SUMMARY, b"\xff", "no readable bank of features"),
-        (bank.SUMMARY, b"[]", "no readable bank of features"),
+        (bank.MANIFEST, None, r"manifest\.csv: not found"),
+        (bank.MANIFEST, b"id,path\n", r"manifest\.csv: .*missing"),
+        (bank.SUMMARY, None, r"summary\.json: not found"),
+        (bank.SUMMARY, b"{", r"summary\.json: cannot be read"),
+        (bank.SUMMARY, b"\xff", r"summary\.json: cannot be read"),
+        (bank.SUMMARY, b"[]", r"summary\.json: expected a mapping, found list"),
         (bank.SUMMARY, b'{"dataset": "x"}', "no readable bank of features .*'classes'"),
         (bank.VIEWS, None, r"no readable bank of features .*views\.npy"),
         (bank.VIEWS, b"", "no readable bank of features"),
@@ -137,7 +140,15 @@ def test_what_was_written_is_loaded_and_stays_on_disk(written):
 def test_a_part_that_is_missing_or_unreadable_is_named_with_the_remedy(written, name, content, message):
     path = written / name
     path.unlink() if content is None else path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"{message}[\s\S]*Build it again with the"):
+    with pytest.raises(InputError, match=rf"{message}[\s\S]*build it again with the"):
+        bank.load(written)
+
+
+def test_a_changed_bit_is_noticed(written):
+    content = bytearray((written / bank.VIEWS).read_bytes())
+    content[-1] ^= 1
+    (written / bank.VIEWS).write_bytes(content)
+    with pytest.raises(InputError, match=r"views\.npy: not what was written.*; build it again"):
         bank.load(written)
 
 

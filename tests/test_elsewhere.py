@@ -1,6 +1,7 @@
 """Training on another machine and back: with fake stages in a small repository, then once with real DVC."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 from tiny_pipeline import ROOT, Workspace, make_workspace
+
+sys.path.insert(0, str(ROOT / "stages"))
+import elsewhere
 
 # A stage that reads and writes as the real ones do. It fails where its configuration says so.
 FAKE_STAGE = """\
@@ -32,13 +36,13 @@ stages:
   init:
     foreach: ${inits}
     do:
-      cmd: python -B stages/fake.py configs/${key} data/raw data/init/${key}
+      cmd: python -B stages/init.py configs/${key} data/raw data/init/${key}
       deps: ["configs/${key}", data/raw]
       outs: ["data/init/${key}"]
   train:
     foreach: ${cells}
     do:
-      cmd: python -B stages/fake.py configs/${key} data/init/${item.init} runs/${key} timing/${key}
+      cmd: python -B stages/train.py configs/${key} data/init/${item.init} runs/${key} timing/${key}
       deps: ["configs/${key}", "data/init/${item.init}"]
       outs: ["runs/${key}", "timing/${key}"]
 """
@@ -81,7 +85,8 @@ def home(tmp_path) -> Clone:
     subprocess.run(["git", "init", "-q"], cwd=path, check=True)
     profile = {"inits": {"a": {"weights": "none"}, "b": {"weights": "none"}}, "cells": cells}
     write(path / "profiles" / "fake" / "profile.yaml", yaml.safe_dump(profile, sort_keys=False))
-    write(path / "stages" / "fake.py", FAKE_STAGE)
+    for name in ("init", "train"):
+        write(path / "stages" / f"{name}.py", FAKE_STAGE)
     for name in ("a", "b", *cells):
         write(path / "configs" / name, f"config of {name}\n")
     write(path / "data" / "raw" / "text", "raw\n")
@@ -228,6 +233,116 @@ def test_run_refuses_other_code_and_damaged_packs(home, tmp_path):
     message = away.call("run", tmp_path / "fake.tar", "--out", "results", expect=1)
     assert "asm/errors.py: differs; check out the commit that the pack was made from" in message
     assert not (away.path / "results").exists()
+
+
+def forge(pack: Path, **changes: object) -> None:
+    """Change the first stage of a pack; its digests are made to fit."""
+    with tarfile.open(pack) as tar:
+        members = [(m, tar.extractfile(m).read()) for m in tar if m.isreg()]
+    content = json.loads(members[0][1])
+    content["stages"][0] |= changes
+    text = json.dumps(content).encode()
+    members[0][0].size = len(text)
+    with tarfile.open(pack, "w") as tar:
+        for member, data in [(members[0][0], text), *members[1:]]:
+            tar.addfile(member, io.BytesIO(data))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cmd": "python -B stages/alone.py x touch evil"},
+        {"cmd": "python -B /tmp/init.py x"},
+        {"cmd": "python -c stages/init.py x"},
+        {"cmd": "python -B stages/init.py ../../x"},
+        {"cmd": "python -B stages/init.py /x"},
+        {"cmd": "python -B stages/init.py --out=/x"},
+        {"cmd": ""},
+        {"cmd": 1},
+        {"name": "evaluate@one"},
+        {"name": "train@../../x"},
+        {"name": "train@"},
+        {"folder": "../x"},
+        {"folder": "/x"},
+        {"outs": ["../victim"]},
+        {"outs": ["runs/../../victim"]},
+        {"outs": ["asm"]},
+        {"outs": 3},
+        {"deps": {"/etc": None}},
+        {"deps": {"../victim": None}},
+        {"deps": {"asm": None}},
+    ],
+)
+def test_a_stage_that_is_none_of_ours_is_refused(changes):
+    stage = {
+        "name": "init@a",
+        "folder": ".",
+        "cmd": "python -B stages/init.py configs/a data/raw data/init/a",
+    }
+    stage |= {"deps": {"configs/a": "0", "data/raw": "1"}, "outs": ["data/init/a"]}
+    elsewhere._check_stage(stage)
+    with pytest.raises((ValueError, TypeError, AttributeError, LookupError)):
+        elsewhere._check_stage(stage | changes)
+
+
+def test_every_stage_of_ours_may_run():
+    for name in ("demo", "ferplus", "smoke"):
+        for stage in elsewhere.resolve(name)[1].values():
+            elsewhere._check_stage(stage)
+
+
+def test_a_forged_pack_runs_and_deletes_nothing(home, tmp_path):
+    home.call("pack", tmp_path / "fake.tar")
+    away = copy_of(home, tmp_path / "away")
+    write(tmp_path / "victim" / "text", "still here")
+    forge(tmp_path / "fake.tar", outs=["../victim"])
+    before = tree(tmp_path)
+    message = away.call("run", tmp_path / "fake.tar", "--out", tmp_path / "results", expect=1)
+    assert "fake.tar: cannot be unpacked (init@b: the path ../victim leads elsewhere)" in message
+    assert tree(tmp_path).keys() - before.keys() == {"results.work/lock"}
+    assert not before.keys() - tree(tmp_path).keys()
+
+
+def test_other_code_is_noticed_even_where_the_pack_does_not_name_it(home, tmp_path):
+    home.call("pack", tmp_path / "fake.tar")
+    away = copy_of(home, tmp_path / "away")
+    write(away.path / "asm" / "extra.py", "")
+    message = away.call("run", tmp_path / "fake.tar", "--out", "results", expect=1)
+    assert "asm/extra.py: differs; check out the commit" in message
+
+
+def test_a_result_with_more_than_its_digest_covers_is_refused(home, tmp_path):
+    home.call("pack", tmp_path / "fake.tar", "--cells", "one")
+    away, results = copy_of(home, tmp_path / "away"), tmp_path / "results"
+    away.call("run", tmp_path / "fake.tar", "--out", results)
+    write(tmp_path / "secret", "secret")
+    out = results / "runs" / "one"
+    for name in ("__pycache__/x", "link"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).symlink_to(tmp_path / "secret")
+        message = home.call("accept", results, expect=1)
+        assert (
+            f"refused train@one:\n  {out / name.partition('/')[0]}: a link, a cache or no plain file"
+            in message
+        )
+        assert not (home.path / "runs").exists()
+        (out / name).unlink()
+        shutil.rmtree(out / "__pycache__", ignore_errors=True)
+    os.mkfifo(out / "pipe")
+    assert "no plain file" in home.call("accept", results, expect=1)
+    (out / "pipe").unlink()
+    shutil.move(out, tmp_path / "moved")
+    out.symlink_to(tmp_path / "moved")
+    assert "a link, a cache or no plain file" in home.call("accept", results, expect=1)
+    out.unlink()
+    shutil.move(tmp_path / "moved", out)
+    record = results / "records" / "train@one.json"
+    content = record.read_text()
+    for damaged in ("[]", "{", '{"stage": []}', content.replace('"cmd"', '"cdm"'), "\x00"):
+        record.write_text(damaged)
+        assert "its record is damaged; copy it again" in home.call("accept", results, expect=1)
+    record.write_text(content)
+    assert home.call("accept", results).split() == ["train@one"]
 
 
 # --- the real stages, through DVC -------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """params.yaml and profiles: what is refused and how it is named, and which cells a change touches."""
 
 import copy
+import math
 import runpy
 import sys
 from collections.abc import Iterator
@@ -84,6 +85,16 @@ def test_the_committed_params_hold_no_anchor_alias_or_interpolation():
         ({"noise": {"seed": 1.5}}, "noise.seed: .*integer"),
         ({"noise": [1, 2]}, r"noise: .*found \[1, 2\]"),
         ({"published": {"ecn": {}}}, r"published\.ecn: not among the methods"),
+        ({"optimizer": {"momentum": 1.0}}, r"optimizer\.momentum: .*less than 1"),
+        ({"optimizer": {"late_momentum": 1.0}}, r"optimizer\.late_momentum: .*less than 1"),
+        ({"optimizer": {"weight_decay": 1e300}}, r"optimizer\.weight_decay: .*less than or equal to 1000000"),
+        ({"optimizer": {"lr": math.inf}}, r"optimizer\.lr: .*finite number"),
+        ({"losses": {"gamma": math.nan}}, r"losses\.gamma: .*finite number"),
+        ({"losses": {"ramp_end": 1e-300}}, r"losses\.ramp_end: .*greater than or equal to 0.000001"),
+        ({"man": {"ramp_end": 1e-300}}, r"man\.ramp_end: .*greater than or equal to 0.000001"),
+        ({"noise": {"seed": 2**63}}, r"noise\.seed: .*less than 9007199254740992"),
+        ({"pretrain": {"seed": 2**63}}, r"pretrain\.seed: .*less than"),
+        ({"features": {"seed": 2**63}}, r"features\.seed: .*less than"),
     ],
 )
 def test_bad_params_name_file_key_and_value(tmp_path, values, message):
@@ -107,6 +118,15 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path, content, message):
     (tmp_path / "params.yaml").write_text(content)
     with pytest.raises(InputError, match=rf"params\.yaml: {message}"):
         params.load_params(tmp_path / "params.yaml")
+
+
+def test_params_that_were_cut_are_noticed(tmp_path):
+    """What is gone would have its default."""
+    lines = (ROOT / "params.yaml").read_text().splitlines(keepends=True)
+    for end in (*range(0, len(lines), 25), *range(len(lines) - 4, len(lines))):
+        (tmp_path / "params.yaml").write_text("".join(lines[:end]))
+        with pytest.raises(InputError, match=r"params\.yaml: "):
+            params.load_params(tmp_path / "params.yaml")
 
 
 def test_every_fault_is_listed_at_once():
@@ -284,7 +304,7 @@ def test_a_data_sets_own_keys_reach_the_cells_that_read_them_and_count_as_defaul
 
 
 def test_every_published_schedule_is_valid_and_of_a_method_that_exists():
-    assert set(PARAMS.published) == set(METHODS) - {"baseline", "two_networks", "asm"}
+    assert set(PARAMS.published) == set(METHODS)
     for method in METHODS:
         current = profile(x={"method": method, "schedule": "published"})
         assert grid.resolve_cell(PARAMS, current, "x").schedule == "published"

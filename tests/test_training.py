@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,8 @@ from tiny import make_config, make_data
 
 from asm.errors import InputError
 from asm.faces.store import AlignedFaces
-from asm.parts.batches import StreamedFaces, cell_data, memory_for_faces
+from asm.parts import device
+from asm.parts.batches import Samples, StreamedFaces, cell_data, memory_for_faces
 from asm.training import cell, checkpoint, epoch
 
 CPU = torch.device("cpu")
@@ -62,6 +64,7 @@ def test_training_learns_and_writes_everything(tmp_path, data, train_cell, metho
     assert f"networks.{networks}.stem.0.weight" not in weights
     timing = pd.read_csv(tmp_path / "timing.csv")
     assert (timing["samples_per_second"] > 0).all()
+    assert (timing["threads"] == 1).all()
     assert (tmp_path / "ck" / "last.pt").exists()  # until the results are safe
 
 
@@ -160,6 +163,17 @@ def test_a_non_finite_loss_stops_with_the_batchs_ids(tmp_path, train_cell, data)
         train_cell(config, data, tmp_path)
     assert len(str(e.value).split("samples: ")[1].split(". ")[0].split(", ")) == 8
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("train", "kept"), [(1, 12), (0, 12), (30, 0)])
+def test_too_few_samples_are_refused(tmp_path, train_cell, data, train, kept):
+    few = replace(data, train=rows(data.train, train), test=rows(data.test, kept))
+    with pytest.raises(InputError, match=f"tiny: training needs two samples .* found {train} and {kept}"):
+        train_cell(make_config(), few, tmp_path)
+
+
+def rows(samples: Samples, count: int) -> Samples:
+    return Samples(samples.ids[:count], samples.faces[:count], samples.labels[:count], samples.origin[:count])
 
 
 def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(tmp_path, train_cell, data, monkeypatch, capsys):
@@ -279,6 +293,27 @@ def test_faces_that_do_not_fit_are_streamed_to_the_same_bytes(
     monkeypatch.setenv("ASM_MEMORY_GB", "0.00001")
     assert train_cell(make_config(), cell_data(aligned, labels), tmp_path / "streamed") == resident
     assert streamed
+
+
+def test_the_number_of_threads_is_one_unless_the_environment_says_so_and_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(device, "_keep_freed_memory", lambda: None)
+    try:
+        for given, threads in ((None, 1), ("1", 1), ("2", 2)):
+            monkeypatch.setenv("OMP_NUM_THREADS", given) if given else monkeypatch.delenv(
+                "OMP_NUM_THREADS", False
+            )
+            assert device.pick_device() == CPU
+            assert torch.get_num_threads() == threads
+            assert ("2 threads give other last digits" in capsys.readouterr().err) == (threads == 2)
+        for given in ("", "0", "many", "-1"):
+            monkeypatch.setenv("OMP_NUM_THREADS", given)
+            with pytest.raises(
+                InputError, match=f"OMP_NUM_THREADS: expected a number from 1, found '{given}'"
+            ):
+                device.pick_device()
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_half_of_the_free_memory_is_for_faces(monkeypatch):

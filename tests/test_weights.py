@@ -100,3 +100,27 @@ def test_a_truncated_file_is_refused(tmp_path, name, state):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match=name):
         weights.read_weights(path, "resnet18", 4)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([1.0] * 4, "expected a tensor, found list"),
+        (None, "expected a tensor, found NoneType"),
+        (torch.full((4,), torch.nan), "expected finite numbers, found NaN or infinite ones"),
+        (torch.full((4,), -torch.inf), "found NaN or infinite ones"),
+        (torch.ones(4).to_sparse(), "found a tensor that is torch.sparse_coo"),
+        (torch.ones(4, dtype=torch.complex64), "found torch.complex64"),
+        (torch.ones(4, dtype=torch.bool), "found torch.bool"),
+        (torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.qint8), "found a tensor that is quantised"),
+        (torch.ones(4, device="meta"), "found a tensor that is"),
+    ],
+)
+def test_values_that_no_network_can_hold_are_refused(tmp_path, state, value, message):
+    """They would crash, or train to NaN and be blamed on the learning rate."""
+    torch.save(state | {"stem.1.weight": value}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=rf"w\.pth: stem\.1\.weight: .*{message}"):
+        weights.read_weights(tmp_path / "w.pth", "resnet18", 4)
+    for kind in (torch.float16, torch.float64):
+        torch.save(state | {"stem.1.weight": torch.ones(4, dtype=kind)}, tmp_path / "w.pth")
+        assert weights.read_weights(tmp_path / "w.pth", "resnet18", 4)["stem.1.weight"].dtype == kind

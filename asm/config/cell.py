@@ -48,8 +48,8 @@ class Optimizer(Section):
     kind: Literal["adam", "sgd"]
     lr: Annotated[float, Field(gt=0)]
     head_lr: Annotated[float, Field(gt=0)] | None  # of the classifiers (`head`); none: lr
-    momentum: Share  # of sgd; adam's beta1
-    late_momentum: Share | None  # poly: once the rate falls
+    momentum: Annotated[float, Field(ge=0, lt=1)]  # of sgd; adam's beta1
+    late_momentum: Annotated[float, Field(ge=0, lt=1)] | None  # poly: once the rate falls
     weight_decay: Weight
     schedule: Literal["exponential", "steps", "poly"]
     lr_decay: Annotated[float, Field(gt=0, le=1)]

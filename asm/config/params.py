@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, create_model, model_validator
 
 from asm.config.cell import Augment, Optimizer, Sampling
-from asm.config.schema import Positive, Section, parse, read_yaml
+from asm.config.schema import Positive, Section, Seed, parse, read_yaml
 from asm.methods import method_class, method_names
 from asm.training.features import Features
 from asm.training.pretraining import Pretrain
@@ -30,7 +30,7 @@ class Align(Section):
 class Noise(Section):
     """How labels are corrupted (§4.3)."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     mode: Literal["bernoulli", "exact"]
 
 
@@ -55,6 +55,11 @@ class Params(create_model("MethodParams", __base__=Section, **{k: (v, ...) for k
         for method in self.published:
             if method not in METHODS:
                 raise ValueError(f"published.{method}: not among the methods {sorted(METHODS)}")
+        if missing := sorted(METHODS.keys() - self.published.keys()):
+            raise ValueError(
+                f"published: {', '.join(missing)} missing; was the file cut off? A method without a schedule "
+                "of its own has {}"
+            )
         return self
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from asm.config.cell import Schedule, Training
 from asm.config.params import METHODS
-from asm.config.schema import Name, Positive, Section, Share, parse, read_yaml
+from asm.config.schema import Name, Positive, Section, Seed, Share, parse, read_yaml
 
 
 class Render(Section):
@@ -17,7 +17,7 @@ class Render(Section):
     valid: Positive
     test: Positive
     size: Annotated[int, Field(ge=64)] = 112
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     ambiguous_share: Share = 0.1
 
 
@@ -55,7 +55,7 @@ class InitEntry(Section):
 
     weights: Literal["msceleb", "imagenet", "dlib", "synthetic", "none"]
     path: str | None = None  # of the file, below data/raw/weights; dlib: none is the installed package's
-    faces: Positive | None = None
+    faces: Annotated[int, Field(ge=2)] | None = None  # one alone cannot be normalised
     epochs: Positive | None = None
 
     @model_validator(mode="after")
@@ -86,7 +86,7 @@ class CellRow(Section):
     noise: str
     method: str
     init: str
-    seed: Annotated[int, Field(ge=0, lt=2**53)]
+    seed: Seed
     schedule: Schedule | None = None  # none: the profile's
     set: dict[str, Any] = {}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from asm.datasets.base import FaceDataset
 from asm.errors import InputError
 
-NO_SOURCES = ("base", "images", "names", "noise")  # the other files beside this one
+NO_SOURCES = ("base", "corrections", "images", "names", "noise")  # the other files beside this one
 
 
 def source_names() -> list[str]:
@@ -20,9 +20,10 @@ def source_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in NO_SOURCES)
 
 
-def load(source: str, root: Path, **options: object) -> FaceDataset:
+def load(source: str, root: Path, corrections: str | None = None, **options: object) -> FaceDataset:
     """Read the data set under `root` by asm/datasets/<source>.py. Only that file is imported, so that aligned
-    faces depend on no other source's.
+    faces depend on no other source's. `corrections`: a csv file in `root`, applied to what any source reads
+    (asm/datasets/corrections.py).
 
     Raises InputError for an unknown source or option, for a missing or damaged data set, and for a folder of
     it that is a link: what changes behind it would go unnoticed.
@@ -34,7 +35,7 @@ def load(source: str, root: Path, **options: object) -> FaceDataset:
     unknown = [key for key in options if key not in known]
     if unknown:
         raise InputError(
-            f"{source}: unknown option {', '.join(unknown)}; known: {', '.join(known) or 'none'}."
+            f"{source}: unknown option {', '.join(unknown)}; known: {', '.join([*known, 'corrections'])}."
         )
     for folder, inside, _ in os.walk(root):
         for name in inside:
@@ -43,4 +44,9 @@ def load(source: str, root: Path, **options: object) -> FaceDataset:
                     f"{source}: {os.path.join(folder, name)} is a link to a folder, whose changes DVC does "
                     "not see; put the folder there itself, or make the data set's root the link."
                 )
-    return loader(Path(root), **options)
+    dataset = loader(Path(root), **options)
+    if corrections is None:
+        return dataset
+    from asm.datasets.corrections import apply  # here: only what is needed is imported
+
+    return apply(dataset, Path(root), corrections)

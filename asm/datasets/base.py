@@ -55,6 +55,7 @@ def check(dataset: FaceDataset) -> FaceDataset:
         raise InputError(
             f"{name}: the table has no column {_some(absent)}; found: {', '.join(table.columns)}."
         )
+    check_names(name, classes, table.id)
     if len(table) == 1:
         raise InputError(
             f"{name}: the data set holds one image ({table.path[0]}); at least one training image of every "
@@ -64,7 +65,6 @@ def check(dataset: FaceDataset) -> FaceDataset:
         raise InputError(
             f"{name}: two or more different classes are needed, found: {', '.join(classes) or 'none'}."
         )
-    check_names(name, classes, table.id)
     repeated = table.id[table.id.duplicated()].unique()
     if len(repeated):
         raise InputError(

@@ -24,7 +24,7 @@ def load(root: Path, images: str = "aligned") -> base.FaceDataset:
     names in the list without ".jpg". There is no validation split. Raises InputError for a missing or damaged
     data set.
     """
-    if images not in FOLDERS:
+    if not isinstance(images, str) or images not in FOLDERS:
         raise InputError(f"rafdb: images: expected one of {', '.join(FOLDERS)}, found {images!r}.")
     if not (root / LIST).is_file() and (root / "basic" / LIST).is_file():
         root = root / "basic"

@@ -71,7 +71,7 @@ def load(
     loaded = {name: _load_part(root, name, part) for name, part in options.parts.items()}
     first, *_ = loaded
     classes = loaded[first].classes
-    tables = []
+    tables, left_out = [], {}
     for i, (name, dataset) in enumerate(loaded.items()):
         foreign = [c for c in dataset.classes if c not in classes]
         if foreign:
@@ -82,6 +82,7 @@ def load(
             )
         table, class_ids = dataset.table, np.array([classes.index(c) for c in dataset.classes])
         folder = Path(options.parts[name].root).relative_to(root)
+        left_out |= {(folder / path).as_posix(): why for path, why in dataset.left_out.items()}
         table = pd.DataFrame(
             {
                 "id": [f"{name}/{x}" for x in table.id],
@@ -98,7 +99,7 @@ def load(
     read = Rows(
         tuple(d.read for d in loaded.values()), table.pop("part").to_numpy(), table.pop("row").to_numpy()
     )
-    return base.check(base.FaceDataset("union", classes, table, read))
+    return base.check(base.FaceDataset("union", classes, table, read, left_out))
 
 
 def _load_part(root: Path, name: str, part: Part) -> base.FaceDataset:

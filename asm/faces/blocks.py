@@ -42,6 +42,7 @@ class Block:
     reasons: np.ndarray  # str [n]
     crops: np.ndarray  # uint8 [m, S, S, C]
     landmarks: np.ndarray  # float32 [m, 5, 2]
+    others: np.ndarray  # int16 [n], faces beside the one that was taken
 
     def save(self, path: Path) -> None:
         """Atomically: a killed run leaves whole blocks."""
@@ -121,6 +122,7 @@ def align_block(
     their number. Runs in any process."""
     kinds = np.full(len(reasons), UNREADABLE, np.int8)
     landmarks = np.full((len(images), 5, 2), np.nan, np.float32)
+    others = np.zeros(len(reasons), np.int16)
     readable = [i for i, reason in enumerate(reasons) if not reason]
     if options.detect:
         found = _detector(options).detect(images)
@@ -130,11 +132,13 @@ def align_block(
             else:
                 kinds[i] = FACE_KINDS.index("retry" if face.retried else "mtcnn")
                 landmarks[position] = face.landmarks
+                others[i] = face.others
     else:
         kinds[readable] = FACE_KINDS.index("as_is")
     crops = [crop_face(images[i], points, options.size) for i, points in enumerate(landmarks)]
     stacked = stack(crops, options.size)
-    Block(np.array(digest), kinds, np.array(reasons, dtype=np.str_), stacked, landmarks).save(path)
+    texts = np.array(reasons, dtype=np.str_)
+    Block(np.array(digest), kinds, texts, stacked, landmarks, others).save(path)
     return len(reasons)
 
 

@@ -7,7 +7,7 @@ Networks", 2016; weights and code of facenet-pytorch (in its wheel, nothing is d
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,7 @@ FACTOR = 0.709  # ratio of neighbouring scales in MTCNN's image pyramid
 LONGEST_SIDE = (
     1024  # larger images are shrunk to this for the search (the crop is still cut from the original)
 )
+SURE = 0.95  # probability from which a second box counts as a face and not as background
 _SHORTEST_SIDE = 24  # smaller images are enlarged to this: below SMALLEST_FACE the pyramid would be empty
 
 
@@ -30,13 +31,15 @@ class Detection:
     """One face, in pixels of the image as given (integers are pixel centres, x to the right, y down).
 
     `landmarks` float32 [5, 2]: left eye, right eye (as seen in the image), nose, left and right mouth corner;
-    `box` float32 [4]: x1, y1, x2, y2; `probability`: of the last net; `retried`: found only at full scale.
+    `box` float32 [4]: x1, y1, x2, y2; `probability`: of the last net; `retried`: found only at full scale;
+    `others`: how many more faces the image shows, of a probability of at least `SURE`.
     """
 
     landmarks: np.ndarray
     box: np.ndarray
     probability: float
-    retried: bool
+    retried: bool = False
+    others: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,7 @@ class FaceDetector:
         Batches are formed in the order given, per image size, so the same list gives the same floats.
         """
         found: list[Detection | None] = [None] * len(images)
-        by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
-        frames: dict[int, _Frame] = {}
-        for i, image in enumerate(images):
-            frame = _frame(image, self.pad, self.upscale)
-            if frame is not None:
-                frames[i] = frame
-                by_size[frame.pixels.shape[:2]].append(i)
+        frames, by_size = self._frames(images)
         for size, members in by_size.items():
             k = self._scales_left_out(min(size))
             self._search(members, frames, k, found)
@@ -118,6 +115,36 @@ class FaceDetector:
                         found[i] = replace(found[i], retried=True)
         return found
 
+    def detect_all(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+        """Every face of each image, from left to right, searched for at all scales.
+
+        Args:
+            images: as of `detect`.
+        """
+        found: list[list[Detection]] = [[] for _ in images]
+        frames, by_size = self._frames(images)
+        self._mtcnn.min_face_size = SMALLEST_FACE
+        for members in by_size.values():
+            for batch, faces_of_batch in self._batches(members, frames):
+                for i, faces in zip(batch, faces_of_batch, strict=True):
+                    if faces is not None:
+                        each = (_detection(faces, n, frames[i]) for n in range(len(faces[0])))
+                        found[i] = sorted(each, key=lambda face: float(face.box[0]))
+        return found
+
+    def _frames(
+        self, images: Sequence[np.ndarray]
+    ) -> tuple[dict[int, _Frame], dict[tuple[int, int], list[int]]]:
+        """What the nets get of each image that can hold a face, and these images' numbers by size."""
+        frames: dict[int, _Frame] = {}
+        by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for i, image in enumerate(images):
+            frame = _frame(image, self.pad, self.upscale)
+            if frame is not None:
+                frames[i] = frame
+                by_size[frame.pixels.shape[:2]].append(i)
+        return frames, by_size
+
     def _scales_left_out(self, shorter_side: int) -> int:
         k = self.min_face_scales
         while k > 0 and SMALLEST_FACE / FACTOR**k > shorter_side / 3:
@@ -128,10 +155,15 @@ class FaceDetector:
         self, members: list[int], frames: dict[int, _Frame], k: int, found: list[Detection | None]
     ) -> None:
         self._mtcnn.min_face_size = SMALLEST_FACE / FACTOR**k
+        for batch, faces_of_batch in self._batches(members, frames):
+            for i, faces in zip(batch, faces_of_batch, strict=True):
+                found[i] = _choose(faces, frames[i])
+
+    def _batches(self, members: list[int], frames: dict[int, _Frame]) -> Iterator[tuple[list[int], list]]:
+        """The images of one size, a batch at a time, and what `_faces` finds in each."""
         for start in range(0, len(members), self.batch_size):
             batch = members[start : start + self.batch_size]
-            for i, faces in zip(batch, self._faces(np.stack([frames[i].pixels for i in batch])), strict=True):
-                found[i] = _choose(faces, frames[i])
+            yield batch, self._faces(np.stack([frames[i].pixels for i in batch]))
 
     def _faces(self, batch: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray] | None]:
         """Per image: boxes [n, 4], probabilities [n], landmarks [n, 5, 2], or None."""
@@ -180,16 +212,22 @@ def _choose(faces: tuple[np.ndarray, np.ndarray, np.ndarray] | None, frame: _Fra
     """The main face by the rule of `FaceDetector`, in the source image's pixels."""
     if faces is None:
         return None
-    boxes, probabilities, points = faces
+    boxes, probabilities, _ = faces
     height, width = frame.pixels.shape[:2]
     limit = np.array([width, height, width, height])
     x1, y1, x2, y2 = np.clip(boxes, 0, limit).T
     centre = np.array([width, height]) / 2
     distance = np.linalg.norm(np.stack([x1 + x2, y1 + y2], 1) / 2 - centre, axis=1) / np.linalg.norm(centre)
     best = int(np.argmax(probabilities * (x2 - x1) * (y2 - y1) * (1 - distance / 2)))
+    others = int((np.delete(probabilities, best) >= SURE).sum())
+    return replace(_detection(faces, best, frame), others=others)
+
+
+def _detection(faces: tuple[np.ndarray, np.ndarray, np.ndarray], number: int, frame: _Frame) -> Detection:
+    """One of an image's faces, in the source image's pixels."""
+    boxes, probabilities, points = faces
     return Detection(
-        landmarks=frame.to_source(points[best]).astype(np.float32),
-        box=frame.to_source(boxes[best].reshape(2, 2)).astype(np.float32).reshape(4),
-        probability=float(probabilities[best]),
-        retried=False,
+        landmarks=frame.to_source(points[number]).astype(np.float32),
+        box=frame.to_source(boxes[number].reshape(2, 2)).astype(np.float32).reshape(4),
+        probability=float(probabilities[number]),
     )

@@ -52,6 +52,7 @@ def align_dataset(
     device: str = "cpu",
     workers: int | None = None,
     code: str = "",
+    others: Path | None = None,
 ) -> dict:
     """Align every face of a data set and write the store that `asm.faces.store.load` reads.
 
@@ -65,6 +66,8 @@ def align_dataset(
         workers: processes; default min(2, CPU cores), but 1 for a small data set. Several need a calling
             script with `if __name__ == "__main__":`.
         code: hash of the code and configuration that blocks depend on.
+        others: csv file, if wanted, of the images with several faces: `id`, and how many `others` beside the
+            one that was taken. Small ones that were not searched for are not among them (`FaceDetector`).
 
     Returns:
         The contents of summary.json.
@@ -102,9 +105,14 @@ def align_dataset(
 
         _run(jobs(), min(workers, len(paths)), bar.update)
     try:
-        return _write(dataset, options, list(paths.values()), digests, out)
+        summary = _write(dataset, options, list(paths.values()), digests, out)
     finally:
         shutil.rmtree(_partial(out), ignore_errors=True)
+    if others is not None:
+        found = np.concatenate([Block.load(path).others for path in paths.values()])
+        table = pd.DataFrame({"id": dataset.table["id"], "others": found})
+        table[found > 0].to_csv(others, index=False, lineterminator="\n")
+    return summary
 
 
 def rebuild(dataset: FaceDataset, ids: Iterable[str], landmarks: np.ndarray, size: int) -> np.ndarray:
@@ -286,12 +294,12 @@ def _write(
     if twins:
         i, j = next(iter(twins.items()))
         _warn(
-            f"{dataset.name}: {len(twins)} images are also in another split, pixel by pixel, such as "
+            f"{dataset.name}: {len(twins)} image(s) are also in another split, pixel by pixel, such as "
             f"{ids[i]} in {splits[i]} and {ids[j]} in {splits[j]}; {where}"
         )
     if left_out:
         file, why = left_out[0]
-        _warn(f"{dataset.name}: {len(left_out)} files are left out, such as {file} ({why[10:]}); {where}")
+        _warn(f"{dataset.name}: {len(left_out)} file(s) are left out, such as {file} ({why[10:]}); {where}")
     return summary
 
 

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from asm.errors import InputError
+from asm.files import read_csv, read_json
 
 # Found at first, found at full scale, no face found (whole frame), not looked for (already aligned images).
 FACE_KINDS = ("mtcnn", "retry", "fallback", "as_is")
-_COLUMNS = ("id", "path", "split", "true", "face")
-_REMEDY = "Build it again with the align stage (dvc repro)."
+_COLUMNS = {"id": str, "path": str, "split": str, "true": int, "face": str}
+_REMEDY = "build it again with the align stage (dvc repro)."
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ def load(directory: Path) -> AlignedFaces:
     """
     directory = Path(directory)
     if not directory.is_dir():
-        raise InputError(f"{directory}: no such directory of aligned faces. {_REMEDY}")
-    summary = _read(directory / "summary.json", lambda path: json.loads(path.read_text(encoding="utf-8")))
+        raise InputError(f"{directory}: no such directory of aligned faces; {_REMEDY}")
+    summary = read_json(directory / "summary.json", _REMEDY)
     faces = _read(directory / "faces.npy", lambda path: np.load(path, mmap_mode="r"))
     landmarks = _read(directory / "landmarks.npy", np.load)
-    if not isinstance(summary, dict) or not {"dataset", "classes"} <= summary.keys():
+    if not isinstance(summary.get("classes"), list) or "dataset" not in summary:
         raise InputError(
-            f'{directory / "summary.json"}: expected the keys "dataset" and "classes". {_REMEDY}'
+            f'{directory / "summary.json"}: expected the keys "dataset" and "classes"; {_REMEDY}'
         )
     manifest = read_manifest(directory / "manifest.csv")
     if (
@@ -61,19 +61,19 @@ def load(directory: Path) -> AlignedFaces:
     ):
         raise InputError(
             f"{directory / 'faces.npy'}: expected uint8 [N, S, S, 1 or 3], "
-            f"found {faces.dtype} {list(faces.shape)}. {_REMEDY}"
+            f"found {faces.dtype} {list(faces.shape)}; {_REMEDY}"
         )
     if not len(faces) == len(manifest) == len(landmarks) or landmarks.shape[1:] != (5, 2):
         raise InputError(
             f"{directory}: the parts do not fit together: {len(faces)} faces, {len(manifest)} manifest rows, "
-            f"landmarks {list(landmarks.shape)}. {_REMEDY}"
+            f"landmarks {list(landmarks.shape)}; {_REMEDY}"
         )
     classes = tuple(str(name) for name in summary["classes"])
     strange = manifest.index[~manifest["true"].isin(range(len(classes)))]
     if len(strange):
         raise InputError(
             f"{directory / 'manifest.csv'}: row {strange[0]} has the label {manifest['true'][strange[0]]}, "
-            f"expected 0..{len(classes) - 1}. {_REMEDY}"
+            f"expected 0..{len(classes) - 1}; {_REMEDY}"
         )
     return AlignedFaces(str(summary["dataset"]), classes, faces, manifest, landmarks)
 
@@ -84,18 +84,17 @@ def read_manifest(path: Path) -> pd.DataFrame:
     Raises:
         InputError: the file is missing or unreadable, or lacks a column.
     """
-    text = dict.fromkeys(("id", "path", "split", "face"), str)  # names such as "007" or "NA" are names
-    manifest = _read(Path(path), lambda file: pd.read_csv(file, dtype=text, keep_default_na=False))
-    missing = [name for name in _COLUMNS if name not in manifest.columns]
-    if missing:
-        raise InputError(f"{path}: missing columns {missing}. {_REMEDY}")
+    manifest = read_csv(Path(path), _COLUMNS, _REMEDY)
+    if not manifest["id"].is_unique:
+        twice = manifest["id"][manifest["id"].duplicated()].iloc[0]
+        raise InputError(f"{path}: the id '{twice}' is there twice; {_REMEDY}")
     return manifest
 
 
 def _read(path: Path, read):
     if not path.is_file():
-        raise InputError(f"{path}: missing part of the aligned faces. {_REMEDY}")
+        raise InputError(f"{path}: missing part of the aligned faces; {_REMEDY}")
     try:
         return read(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read ({error}). {_REMEDY}") from error
+    except Exception as error:  # damage has many faces
+        raise InputError(f"{path}: cannot be read ({error}); {_REMEDY}") from error

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from asm import losses, mining
 from asm.config.cell import StrongAugment
-from asm.config.schema import Section, Share, Weight
+from asm.config.schema import Scale, Section, Share, Weight
 from asm.methods.base import Batch, Method
 from asm.parts.batches import Samples
 
@@ -55,7 +55,7 @@ class Losses(Section):
     gamma: Weight
     beta: Weight
     lambda_max: Share
-    ramp_end: Annotated[float, Field(gt=0)]
+    ramp_end: Scale
     ramp_from: Literal["training", "mining"]
     divide_by: Literal["batch", "subset"]
     replace_with_ce: list[Literal["mutual", "consistency"]]

@@ -26,19 +26,17 @@ tau, 0.5; 0.6 at 90 % noise. Departures:
 """
 
 import math
-from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 from torch import Generator, Tensor
 
 from asm import losses
 from asm.config.cell import CellConfig
-from asm.config.schema import Positive, Section, Share, Weight
+from asm.config.schema import Positive, Scale, Section, Share, Weight
 from asm.methods.base import Batch, Method
 from asm.parts.batches import Samples
 
@@ -47,8 +45,8 @@ class Options(Section):
     """The section `dividemix` of params.yaml."""
 
     clean_probability: Share  # a sample is labelled above it
-    temperature: Annotated[float, Field(gt=0)]
-    mix_alpha: Annotated[float, Field(gt=0)]
+    temperature: Scale
+    mix_alpha: Scale
     unlabelled_weight: Weight  # lambda_u: 0 for CIFAR-10 at 20 % noise, 25 at 50 %
     ramp_epochs: Positive  # of lambda_u after the warm-up
 

@@ -25,15 +25,14 @@ branch, which alone predicts. A sample's similarity to the classes in its batch 
 
 import copy
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from asm.config.cell import CellConfig
-from asm.config.schema import Section, Share, Weight
+from asm.config.schema import Scale, Section, Share, Weight
 from asm.methods.base import Batch, Method
 from asm.parts.batches import Samples
 
@@ -41,7 +40,7 @@ from asm.parts.batches import Samples
 class Options(Section):
     """The section `dmue` of params.yaml."""
 
-    temperature: Annotated[float, Field(gt=0)]
+    temperature: Scale
     soft_weight: Weight
     similarity_weight: Weight
     dropout: Share

@@ -22,15 +22,14 @@ Departures from the released code:
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from asm import losses, mining
 from asm.config.cell import CellConfig, StrongAugment
-from asm.config.schema import Section, Share, Weight
+from asm.config.schema import Scale, Section, Share, Weight
 from asm.methods.base import Batch, Method
 from asm.parts.batches import Samples
 
@@ -42,7 +41,7 @@ class Options(Section):
     gamma: Weight  # weight of the noisy samples' loss
     beta: Weight
     lambda_max: Share
-    ramp_end: Annotated[float, Field(gt=0)]  # share of the epochs
+    ramp_end: Scale  # share of the epochs
     forward: Literal["split", "joint"]  # a forward pass per subset, or one for all of a batch
     mining_view: Literal["weak", "eval"]
 

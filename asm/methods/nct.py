@@ -26,17 +26,17 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from asm import losses
-from asm.config.schema import Section, Share, Weight
+from asm.config.schema import Scale, Section, Share, Weight
 from asm.methods.base import Batch, Method
 
 
 class Options(Section):
     """The section `nct` of params.yaml."""
 
-    temperature: Annotated[float, Field(gt=0)]
+    temperature: Scale
     alpha_max: Share
     beta: Weight  # as released; ASM cites 0.65
-    ramp_end: Annotated[float, Field(gt=0)]  # share of the epochs: 20 of 200; ASM cites 0.9
+    ramp_end: Scale  # share of the epochs: 20 of 200; ASM cites 0.9
     # in the warm-up, and what it rises towards
     flip_rate: Annotated[list[Share], Field(min_length=2, max_length=2)]
 

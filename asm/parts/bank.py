@@ -7,7 +7,7 @@ strong ones. An epoch draws from them anew where it would draw a view of the pix
 
 from __future__ import annotations
 
-import json
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +18,13 @@ from torch import Generator, Tensor
 
 from asm.errors import InputError
 from asm.faces.store import read_manifest
+from asm.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 VIEWS, SUMMARY, MANIFEST = "views.npy", "summary.json", "manifest.csv"
-_REMEDY = "Build it again with the features stage (dvc repro)."
+_REMEDY = "build it again with the features stage (dvc repro)."
 
 
 @dataclass(frozen=True)
@@ -41,20 +42,23 @@ def load(directory: Path) -> FeatureBank:
     """Open a bank; the features stay on disk until they are used.
 
     Raises:
-        InputError: a part is missing or unreadable, or the parts do not fit together.
+        InputError: a part is missing or damaged, or the parts do not fit together.
     """
     manifest = read_manifest(directory / MANIFEST)
+    summary = read_json(directory / SUMMARY, _REMEDY)
     try:
-        summary = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
         faces = np.load(directory / VIEWS, mmap_mode="r")
         name, classes = str(summary["dataset"]), tuple(map(str, summary["classes"]))
-    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
-        raise InputError(f"{directory}: no readable bank of features ({error}). {_REMEDY}") from error
+        found = hashlib.sha256(faces).hexdigest()
+    except Exception as error:  # damage has many faces
+        raise InputError(f"{directory}: no readable bank of features ({error}); {_REMEDY}") from error
     if faces.dtype != np.float16 or faces.ndim != 3 or len(faces) != len(manifest) or faces.shape[1] % 4 != 1:
         raise InputError(
             f"{directory / VIEWS}: expected float16 [{len(manifest)}, 1 + 2 n, D], "
-            f"found {faces.dtype} {list(faces.shape)}. {_REMEDY}"
+            f"found {faces.dtype} {list(faces.shape)}; {_REMEDY}"
         )
+    if found != summary.get("sha256"):
+        raise InputError(f"{directory / VIEWS}: not what was written, the SHA-256 differs; {_REMEDY}")
     return FeatureBank(name, classes, faces, manifest)
 
 

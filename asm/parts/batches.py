@@ -165,7 +165,14 @@ def cell_data(aligned: AlignedFaces | FeatureBank, labels: pd.DataFrame) -> Data
     Raises:
         InputError: the labels do not belong to this data set.
     """
-    manifest = aligned.manifest
+    manifest, classes = aligned.manifest, len(aligned.classes)
+    strange = labels[~labels["given"].between(-1, classes - 1) | ~labels["true"].between(0, classes - 1)]
+    if len(strange) or not labels["id"].is_unique:
+        found = strange if len(strange) else labels[labels["id"].duplicated()]
+        raise InputError(
+            f"{aligned.name}: the given label of {found['id'].iloc[0]} is there twice or is none of the "
+            f"{classes} classes; run the corrupt stage again"
+        )
     labels = labels.set_index("id")
     given = manifest["id"].map(labels["given"])
     is_train = manifest["split"] == "train"

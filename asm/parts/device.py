@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import sys
 
 import torch
 
@@ -12,10 +13,10 @@ from asm.errors import InputError
 def pick_device() -> torch.device:
     """The GPU if there is one; under torchrun this process's. On a CPU one thread: two cells side by side
     beat one cell on two threads, and the result does not depend on the number of cores. OMP_NUM_THREADS
-    overrides it.
+    overrides it, which is said: sums in another order round otherwise.
 
     Raises:
-        InputError: more processes than GPUs.
+        InputError: more processes than GPUs; OMP_NUM_THREADS is no number.
     """
     if torch.cuda.is_available():
         number = int(os.environ.get("LOCAL_RANK", "0"))
@@ -23,7 +24,12 @@ def pick_device() -> torch.device:
             raise InputError(f"ASM_PROCESSES: there are only {torch.cuda.device_count()} GPUs here")
         torch.cuda.set_device(number)
         return torch.device("cuda", number)
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    threads = os.environ.get("OMP_NUM_THREADS", "1")
+    if not threads.isdigit() or int(threads) == 0:
+        raise InputError(f"OMP_NUM_THREADS: expected a number from 1, found '{threads}'")
+    if threads != "1":
+        print(f"OMP_NUM_THREADS: {threads} threads give other last digits than one", file=sys.stderr)
+    torch.set_num_threads(int(threads))
     _keep_freed_memory()
     return torch.device("cpu")
 

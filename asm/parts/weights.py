@@ -25,8 +25,9 @@ def read_weights(path: Path, backbone: str, width: int, kind: str = "") -> dict[
     tensor are left out. Files are read with `weights_only=True`: one that would run code is refused.
 
     Raises:
-        InputError: the file is missing or unreadable, or any backbone tensor is missing or of another shape.
-            Loading part of a backbone would train from a half-random network without a word.
+        InputError: the file is missing or unreadable, or any backbone tensor is missing, of another shape,
+            not finite or nothing that a backbone can hold. Loading part of a backbone would train from a
+            half-random network without a word.
     """
     if not path.is_file():
         hint = WHERE_TO_GET.get(kind, "")
@@ -46,6 +47,8 @@ def read_weights(path: Path, backbone: str, width: int, kind: str = "") -> dict[
     network = backbone_class(backbone)(1, width)
     state = {network.our_name(str(name).removeprefix("module.")): value for name, value in state.items()}
     expected = network.backbone_state()
+    if strange := [key for key in expected if not isinstance(state.get(key, torch.empty(0)), Tensor)]:
+        raise InputError(f"{path}: {strange[0]}: expected a tensor, found {type(state[strange[0]]).__name__}")
     missing = [k for k in expected if k not in state and not k.endswith("num_batches_tracked")]
     wrong = [
         f"{k} {tuple(state[k].shape)} instead of {tuple(v.shape)}"
@@ -59,4 +62,16 @@ def read_weights(path: Path, backbone: str, width: int, kind: str = "") -> dict[
             f"missing: {missing[:3] or 'none'}; other shape: {wrong[:3] or 'none'}; "
             f"the file holds e.g. {list(state)[:3]}. Give weights of this architecture and width."
         )
+    for key in (key for key in expected if key in state):
+        if fault := _fault(state[key]):
+            raise InputError(f"{path}: {key}: expected finite numbers, found {fault}")
     return {k: state[k].contiguous() for k in expected if k in state}
+
+
+def _fault(value: Tensor) -> str:
+    """What speaks against a tensor of weights; "": nothing."""
+    if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        return f"a tensor that is {'quantised' if value.is_quantized else value.layout}"
+    if value.is_complex() or value.dtype == torch.bool:
+        return f"{value.dtype}"
+    return "" if value.isfinite().all() else "NaN or infinite ones"

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from asm.errors import InputError
 from asm.report import drawing
+from asm.report.glyphs import drawn
 
 MARKERS = {"clean": "o", "ambiguous": "^", "noisy": "X"}
 
@@ -99,7 +100,7 @@ def _by_subset(axes: Axes, xy: np.ndarray, subset: np.ndarray, names: list[str],
 def _class_legend(figure: FigureBase, classes: list[str], rows: int) -> None:
     handles = [
         Line2D([], [], ls="", marker="o", ms=8, color=drawing.COLOURS[k % len(drawing.COLOURS)], label=name)
-        for k, name in enumerate(classes)
+        for k, name in enumerate(drawn(classes))
     ]
     columns = -(-len(classes) // rows)
     figure.legend(

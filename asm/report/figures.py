@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from asm.report import drawing, embeddings, label_quality, names, regimes
 from asm.report.cells import CONTROL, paper
 from asm.report.drawing import COLOURS, SUBSET_COLOURS
+from asm.report.glyphs import drawn
 from asm.report.results import NONE, Focus, Results, paper_value
 from asm.report.tables import HYPERPARAMETERS
 from asm.scores.schema import Scores
@@ -80,7 +81,8 @@ def thresholds(scores: Scores, warmup: int) -> Figure | None:
         return None
     figure = drawing.canvas(11, 5.4)
     left, right = figure.subplots(1, 2)
-    for k, (name, values) in enumerate(known.threshold_clean.items()):
+    named = zip(drawn(list(known.threshold_clean)), known.threshold_clean.values(), strict=True)
+    for k, (name, values) in enumerate(named):
         colour, clean = COLOURS[k % len(COLOURS)], drawing.series(values, 1)
         left.plot(known.epoch, clean, color=colour, lw=2, label=name)
         left.plot(known.epoch, 1 - clean, color=colour, lw=1.4, ls="--")
@@ -135,7 +137,7 @@ def confusion(results: Results, focus: Focus) -> Figure | None:
     """Confusion matrices (rows: true class, percent of the row) of the baseline and ASM, over the seeds."""
     if focus.baseline is None:
         return None
-    classes = focus.asm["scores"][0].classes
+    classes = drawn(focus.asm["scores"][0].classes)
     side = 0.55 * len(classes) + 1.2
     figure = drawing.canvas(2 * side + 1.0, side + 0.6)
     panels = figure.subplots(1, 2, sharey=True)

@@ -12,6 +12,7 @@ from asm.errors import InputError
 from asm.faces import store
 from asm.mining import CLEAN, NOISY, SUBSETS
 from asm.report import drawing
+from asm.report.glyphs import drawn
 from asm.scores.label_quality import rule_of
 from asm.scores.run import TRAIN, read_arrays, read_history, read_info, rows_of
 
@@ -51,7 +52,7 @@ def write_sheets(run: Path, faces: Path, out: Path) -> list[Path]:
         sheets["clean_but_wrong"] = falling[((rule.subsets == CLEAN) & wrong)[falling]][:count]
         sheets["noisy_but_true"] = rising[((rule.subsets == NOISY) & ~wrong)[rising]][:count]
     out.mkdir(parents=True, exist_ok=True)
-    captions = _captions(rows, given, true, probs, info["classes"])
+    captions = _captions(rows, given, true, probs, drawn(info["classes"]))
     written = []
     for name, chosen in sheets.items():
         if len(chosen):

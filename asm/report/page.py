@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from asm.report import details, label_quality, names, regimes, tables
 from asm.report.cells import CONTROL, ONE_SCHEDULE, paper
+from asm.report.glyphs import undrawable
 from asm.report.layout import Table
 from asm.report.results import NONE, Focus, Results, difference
 
@@ -214,6 +215,10 @@ def departures(results: Results) -> list[str]:
             f"**Short training**: the mean of the last {averaged} of {grid.epochs} epochs favours fast "
             "learners."
         )
+    for classes in dict.fromkeys(tuple(s.classes) for s in results.done):
+        if unwritten := undrawable(classes):
+            numbered = [f"{name} = class {classes.index(name) + 1}" for name in unwritten]
+            lines.append(f"**Names** that the figures' font cannot write: {', '.join(numbered)}.")
     single = sum(row["n"] == 1 for row in results.rows())
     if single:
         lines.append(

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from asm.files import whole
 from asm.mining import SUBSETS
-from asm.scores.run import TEST, TRAIN, read_arrays, read_info
+from asm.scores.run import FEATURES, TEST, TRAIN, read_arrays, read_info
 
 
 def embed(features: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -39,7 +39,7 @@ def embed_run(run: Path, out: Path) -> None:
     Raises:
         InputError: a file of the run is missing or truncated; the disk is full or not writable.
     """
-    features, test, train = (read_arrays(run / name) for name in ("features.npz", TEST, TRAIN))
+    features, test, train = (read_arrays(run / name) for name in (FEATURES, TEST, TRAIN))
     rows, subsets = features["train_rows"], train["subsets"]
     test_subset = features["test_subset"]
     arrays = {

@@ -1,6 +1,6 @@
 """Scores of one finished run, from its stored predictions and, for the mining, from the true labels."""
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, r
 from asm import mining
 from asm.errors import InputError
 from asm.faces import store
+from asm.files import read_json
 from asm.scores import run as finished
 from asm.scores.label_quality import assess, entropy, vote_entropy
 from asm.scores.schema import (
@@ -41,14 +42,21 @@ def score_run(run: Path, faces: Path, noise: Path) -> Scores:
         noise: noise.json, what was done to the labels that it was given.
 
     Raises:
-        InputError: a file is missing, or the run does not belong to this data set.
+        InputError: a file is missing or damaged, or the run does not belong to this data set.
     """
     manifest = store.read_manifest(faces / "manifest.csv")
-    counts = _read_json(
-        faces / "summary.json", tuple(FaceCounts.model_fields), "build the aligned faces again"
-    )
+    counts = _values(faces / "summary.json", FaceCounts.model_fields, "build the aligned faces again")
     keys = ("kind", "rate", "excluded", "wrong", "realised")
-    return evaluate(run, manifest, FaceCounts(**counts), _read_json(noise, keys, "corrupt the labels again"))
+    labels = _values(noise, keys, "corrupt the labels again")
+    try:
+        return evaluate(run, manifest, FaceCounts(**counts), labels)
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError) as error:  # ValueError: pydantic's, too
+        raise InputError(
+            f"{run}: with {faces / 'summary.json'} and {noise} not the results of one training "
+            f"({' '.join(str(error).split())[:200]}); train this cell again"
+        ) from error
 
 
 def assess_out_of_sample(config: dict[str, Any], predictions: Path, faces: Path) -> LabelQuality:
@@ -309,13 +317,9 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _read_json(path: Path, keys: tuple[str, ...], remedy: str) -> dict[str, Any]:
-    """The values of these keys."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); {remedy}") from error
-    missing = [key for key in keys if key not in content]
-    if missing:
+def _values(path: Path, keys: Iterable[str], remedy: str) -> dict[str, Any]:
+    """Of these keys."""
+    content = read_json(path, remedy)
+    if missing := [key for key in keys if key not in content]:
         raise InputError(f"{path}: the keys {missing} are missing; {remedy}")
     return {key: content[key] for key in keys}

@@ -1,14 +1,13 @@
 """A finished run's files, and the rows of its data set that they are about."""
 
-import json
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
 from asm.errors import InputError
+from asm.files import read_csv, read_json
 
 # epochs [E], ids [N], true labels [N], probabilities [E, networks, N, K]
 TEST = "test_predictions.npz"
@@ -17,24 +16,50 @@ TEST = "test_predictions.npz"
 TRAIN = "train_predictions.npz"
 
 
+FEATURES = "features.npz"  # of the t-SNE figures
+
+_REMEDY = "the run is incomplete or damaged, train this cell again"
+_INFO = {"config": dict, "classes": list, "train_images": int, "parameters": int, "versions": dict}
+_ARRAYS = {
+    TEST: ("epochs", "ids", "true", "probabilities"),
+    TRAIN: ("ids", "given", "true", "probabilities", "epochs", "subsets"),
+    FEATURES: ("test", "test_subset", "train", "train_rows"),
+}
+
+
 def read_info(run: Path) -> dict[str, Any]:
-    """A run's configuration, classes, versions and size; training writes it last. InputError if missing."""
-    return json.loads(_existing(run / "run.json").read_text(encoding="utf-8"))
+    """A run's configuration, classes, versions and size; training writes it last. InputError if it is missing
+    or damaged."""
+    path = run / "run.json"
+    info = read_json(path, _REMEDY)
+    for key, kind in _INFO.items():
+        if not isinstance(info.get(key), kind):
+            raise InputError(f"{path}: expected a {kind.__name__} under '{key}'; {_REMEDY}")
+    return info
 
 
 def read_history(run: Path) -> pd.DataFrame:
-    """history.csv, one row an epoch. InputError if missing."""
-    return pd.read_csv(_existing(run / "history.csv"))
+    """history.csv, one row an epoch. InputError if it is missing or damaged, or epochs are missing."""
+    path = run / "history.csv"
+    history = read_csv(path, {"epoch": int, "test_accuracy": float, "forward_passes": float}, _REMEDY)
+    epochs = read_info(run)["config"].get("training", {}).get("epochs", len(history))
+    if len(history) == 0 or history["epoch"].tolist() != list(range(1, epochs + 1)):
+        raise InputError(f"{path}: expected a row for each of the epochs 1 to {epochs}; {_REMEDY}")
+    return history
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of one npz file of a run. Raises InputError for a missing or truncated file."""
-    _existing(path)
+    """The arrays of one npz file of a run. InputError if it is missing or damaged."""
+    if not path.is_file():
+        raise InputError(f"{path}: not found; {_REMEDY}")
     try:
         with np.load(path) as stored:
-            return dict(stored)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read ({error}); train this cell again") from error
+            arrays = dict(stored)
+    except Exception as error:  # damage has many faces
+        raise InputError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
+    if missing := [name for name in _ARRAYS[path.name] if name not in arrays]:
+        raise InputError(f"{path}: the arrays {missing} are missing; {_REMEDY}")
+    return arrays
 
 
 def rows_of(manifest: pd.DataFrame, ids: np.ndarray, path: Path) -> pd.DataFrame:
@@ -48,9 +73,3 @@ def rows_of(manifest: pd.DataFrame, ids: np.ndarray, path: Path) -> pd.DataFrame
             "this data set's manifest; the run belongs to other data: train this cell again"
         )
     return table.loc[ids]
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise InputError(f"{path}: not found; the run is incomplete, train this cell again")
-    return path

@@ -50,9 +50,14 @@ def train(
 
     Raises:
         NonFiniteLoss: see there.
-        InputError: another process trains this cell, or the checkpoint is of another structure, or the disk
-            is full or not writable.
+        InputError: too few samples, another process trains this cell, the checkpoint is of another structure,
+            the disk is full or not writable.
     """
+    if len(data.train.ids) < 2 or not data.test.ids:
+        raise InputError(
+            f"{config.cell}: training needs two samples (batch normalisation) and one to test on; "
+            f"found {len(data.train.ids)} and {len(data.test.ids)}"
+        )
     with _only_one(checkpoints):
         stamp = fingerprint(config, data, initial)
         data = data.to(device)
@@ -122,6 +127,7 @@ def run_epochs(config: CellConfig, data: Data, method: Method, path: Path, stamp
                 # what else runs on a CPU lengthens the clock's time, but not the processor's
                 "busy_seconds": busy if device.type == "cpu" else seconds,
                 "samples_per_second": samples / seconds,
+                "threads": torch.get_num_threads(),  # another number rounds otherwise
             }
         )
         if not writes:

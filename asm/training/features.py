@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from asm.config.cell import Augment, StrongAugment
-from asm.config.schema import Positive, Section
+from asm.config.schema import Positive, Section, Seed
 from asm.errors import InputError
 from asm.faces.store import AlignedFaces
 from asm.files import whole, writing
@@ -43,7 +43,7 @@ class Features(Section):
     cells: Annotated[dict[Positive, Positive], Field(min_length=1)]
     components: Positive  # principal components kept
     views: Annotated[int, Field(ge=2, multiple_of=2)]  # weak ones and, as many, strong ones of a face
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
 
 @dataclass(frozen=True)

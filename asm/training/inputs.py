@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import pandas as pd
 from torch import Tensor
 
 from asm.config.cell import CellConfig
 from asm.faces import store
+from asm.files import read_csv
 from asm.parts import bank
 from asm.parts.batches import Data, cell_data
 from asm.parts.weights import read_weights
@@ -32,5 +32,5 @@ def read(
         load = store.load
         initial = read_weights(weights, size.backbone, size.width) if weights.is_file() else None
     labels = folder / "labels" / f"{dataset}_{noise}" / "labels.csv"
-    given = pd.read_csv(labels, dtype={"id": str}, keep_default_na=False)
+    given = read_csv(labels, {"id": str, "given": int, "true": int}, "run the corrupt stage again")
     return cell_data(load(folder / size.input / dataset), given), initial

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from asm.config.cell import Augment
-from asm.config.schema import Section, Share
+from asm.config.schema import Section, Seed, Share
 from asm.errors import InputError
 from asm.faces.alignment import similarity, warp
 from asm.parts import backbones, views
@@ -29,7 +29,7 @@ class Pretrain(Section):
     batch_size: Annotated[int, Field(ge=2)]
     lr: Annotated[float, Field(gt=0)]
     jitter: Share  # of the landmarks, share of the inter-ocular distance
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
 
 def align_rendered(images: np.ndarray, landmarks: np.ndarray, size: int, jitter: float, seed: int) -> Tensor:

@@ -137,3 +137,29 @@ def test_scales_left_out_are_limited_by_the_image_size(detector):
 def test_refuses_nonsense_options():
     with pytest.raises(ValueError, match="upscale > 0"):
         FaceDetector(upscale=0)
+
+
+@pytest.fixture(scope="module")
+def three(rendered):
+    """Three faces side by side on grey, and where each begins."""
+    picture = np.full((160, 480, 3), 128, np.uint8)
+    starts = [(10, 20), (20, 180), (0, 340)]
+    for (top, left), image in zip(starts, rendered.images, strict=False):
+        picture[top : top + 128, left : left + 128] = image
+    return picture, starts
+
+
+def test_every_face_of_a_picture(detector, rendered, three):
+    picture, starts = three
+    blank = np.full((90, 70), 100, np.uint8)
+    found = detector.detect_all([blank, picture, rendered.images[0]])
+    assert [len(faces) for faces in found] == [0, 3, 1]
+    for face, (top, left), truth in zip(found[1], starts, rendered.landmarks, strict=False):
+        error = np.linalg.norm(face.landmarks - truth - (left, top), axis=1).mean()
+        assert error < 0.2 * eye_distance(truth)
+    assert detector.detect_all([]) == []
+
+
+def test_other_faces_are_counted(detector, rendered, three):
+    alone, several = detector.detect([rendered.images[0], three[0]])
+    assert (alone.others, several.others) == (0, 2)

@@ -36,6 +36,15 @@ def align(tmp_path):
     return run
 
 
+def test_images_with_several_faces_are_listed_aside(align, make_dataset, rendered, tmp_path):
+    pair = np.concatenate([rendered.images[0], rendered.images[1]], axis=1)
+    dataset = make_dataset([rendered.images[2], pair, rendered.images[3]])
+    align(dataset, detect=True)
+    align(dataset, "listed", detect=True, others=tmp_path / "others.csv")
+    assert contents(tmp_path / "listed") == contents(tmp_path / "out")
+    assert (tmp_path / "others.csv").read_text() == "id,others\n001,1\n"
+
+
 def test_faces_are_found_cropped_and_can_be_rebuilt(align, make_dataset, rendered, tmp_path):
     blank = np.full((70, 50), 100, np.uint8)
     dataset = make_dataset([*rendered.images[:5], blank])
@@ -141,7 +150,8 @@ def test_the_same_image_in_two_splits_is_counted_and_named(align, make_dataset, 
     report = pd.read_csv(tmp_path / "out" / "report.csv", dtype=str)
     assert report.values.tolist() == [["004", "the same pixels as 001 in train"]]
     assert (
-        "made: 1 images are also in another split, pixel by pixel, such as 004 in" in capsys.readouterr().err
+        "made: 1 image(s) are also in another split, pixel by pixel, such as 004 in"
+        in capsys.readouterr().err
     )
 
     images[4] = BROKEN
@@ -157,7 +167,7 @@ def test_files_that_are_left_out_are_counted_and_named(align, make_dataset, tmp_
         ["train/a/b.mp4", "left out: no image"],
         ["caf\\udce9.txt", "left out: no image"],
     ]
-    assert "made: 2 files are left out, such as train/a/b.mp4 (no image); all" in capsys.readouterr().err
+    assert "made: 2 file(s) are left out, such as train/a/b.mp4 (no image); all" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -44,7 +44,7 @@ def test_the_manifest_alone_needs_no_pixels(directory):
     manifest = read_manifest(directory / "manifest.csv")
     assert manifest["id"].tolist() == ["007", "NA", "null"]
     assert manifest["true"].tolist() == [0, 1, 1]
-    with pytest.raises(InputError, match=r"elsewhere.csv: missing part of the aligned faces"):
+    with pytest.raises(InputError, match=r"elsewhere.csv: not found; build it again"):
         read_manifest(directory / "elsewhere.csv")
 
 
@@ -55,7 +55,7 @@ def test_missing_directory_and_parts(directory):
         copy = directory.parent / f"without_{name}"
         shutil.copytree(directory, copy)
         (copy / name).unlink()
-        with pytest.raises(InputError, match=f"{name}: missing part"):
+        with pytest.raises(InputError, match=f"{name}: (not found|missing part)"):
             load(copy)
 
 
@@ -82,11 +82,14 @@ def test_wrong_manifest_and_summary(directory):
     with pytest.raises(InputError, match=r"row 2 has the label 2, expected 0\.\.1"):
         load(directory)
     (directory / "manifest.csv").write_text(text.replace("face", "visage", 1))
-    with pytest.raises(InputError, match=r"missing columns \['face'\]"):
+    with pytest.raises(InputError, match=r"the column 'face' is missing"):
         load(directory)
     (directory / "manifest.csv").write_text(text.replace("true", "label", 1))
-    with pytest.raises(InputError, match=r"missing columns \['true'\]"):
+    with pytest.raises(InputError, match=r"the column 'true' is missing"):
         load(directory)
     (directory / "summary.json").write_text("[]")
+    with pytest.raises(InputError, match=r"summary\.json: expected a mapping, found list"):
+        load(directory)
+    (directory / "summary.json").write_text('{"dataset": "x", "classes": 3}')
     with pytest.raises(InputError, match='"dataset" and "classes"'):
         load(directory)

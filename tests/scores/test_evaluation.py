@@ -340,7 +340,9 @@ def test_one_bin_is_the_gap_of_the_means_and_more_bins_show_no_less(seed, n, cla
 @pytest.mark.parametrize("name", ["run.json", "history.csv", "test_predictions.npz", "train_predictions.npz"])
 def test_an_incomplete_run_is_named(run, name):
     (run / name).unlink()
-    with pytest.raises(InputError, match=f"{name}: not found; the run is incomplete, train this cell again"):
+    with pytest.raises(
+        InputError, match=f"{name}: not found; the run is incomplete or damaged, train this cell again"
+    ):
         evaluate(run)
 
 

@@ -1,0 +1,92 @@
+"""audit.html: one page, offline, in which labels are reviewed by keyboard; beside it the small pictures where
+they are too many to be part of it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from asm import mining
+from asm.faces.store import AlignedFaces
+
+TEMPLATE = Path(__file__).with_name("page.html")
+INLINE = 1000  # pictures inside the page
+SIDE, QUALITY = 112, 80  # of a picture, as JPEG
+
+
+def write(
+    out: Path,
+    table: pd.DataFrame,
+    classes: list[str],
+    aligned: AlignedFaces,
+    findings: list[tuple[str, list[str]]],
+    title: str,
+    summary: str,
+    about: str,
+) -> Path:
+    """Write `out`/audit.html and, with more than `INLINE` faces, `out`/thumbs.
+
+    Args:
+        table: as of `asm.audit.ranking.table`, by rank; all its ids are in `aligned`.
+        findings: what else is amiss, as headings and lines of text.
+        title, summary, about: text of the page's head.
+    """
+    number = {name: row for row, name in enumerate(aligned.manifest["id"])}
+    pictures = [number[name] for name in table["id"]]
+    class_ids = {name: k for k, name in enumerate(classes)}
+    p = table[[f"p_{name}" for name in classes]].to_numpy()
+    given, suggested = (table[name].map(class_ids).to_numpy(int) for name in ("given", "suggested"))
+    rows = {
+        **{name: table[name].tolist() for name in ("id", "path", "split", "note")},
+        "given": given.tolist(),
+        "suggested": suggested.tolist(),
+        "subset": table["subset"].map(list(mining.SUBSETS).index).tolist(),
+        "ambiguity": table["ambiguity_rank"].tolist(),
+        "p_given": _rounded(p, given),
+        "p_suggested": _rounded(p, suggested),
+        "picture": pictures,
+    }
+    # what was decided of other labels is not shown beside these
+    key = hashlib.sha256("\0".join(sorted(table["id"] + "\0" + table["given"])).encode()).hexdigest()[:16]
+    content = {
+        **{"title": title, "summary": summary, "about": about, "key": key, "classes": classes},
+        **{"subsets": list(mining.SUBSETS), "rows": rows, "findings": findings, "pictures": None},
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(out / "thumbs", ignore_errors=True)
+    if len(table) <= INLINE:
+        jpegs = (base64.b64encode(_jpeg(aligned.faces[row])).decode() for row in pictures)
+        content["pictures"] = ["data:image/jpeg;base64," + jpeg for jpeg in jpegs]
+    else:
+        (out / "thumbs").mkdir()
+        for row in tqdm(pictures, "pictures", file=sys.stderr):
+            (out / "thumbs" / f"{row}.jpg").write_bytes(_jpeg(aligned.faces[row]))
+    # "<" only occurs in texts, where it may be written so: no text can end the script
+    text = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
+    page = TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", text)
+    path = out / "audit.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _rounded(probabilities: np.ndarray, chosen: np.ndarray) -> list[float]:
+    of_chosen = np.take_along_axis(probabilities, chosen[:, None], axis=1)[:, 0]
+    return [round(float(value), 3) for value in of_chosen]
+
+
+def _jpeg(face: np.ndarray) -> bytes:
+    image = Image.fromarray(face[..., 0] if face.shape[2] == 1 else face)
+    image.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()

@@ -1,0 +1,46 @@
+"""Expressions of every face in a photo, or in a folder of photos or of a video's frames.
+
+Writes OUT/predictions.csv and an annotated image of each. A face whose probability is below the threshold T_c
+of its class is said to be between two expressions.
+
+  python -m asm predict photo.jpg --weights runs/synthetic_n30_asm_s0
+  python -m asm predict holiday/ --weights model.onnx
+"""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", type=Path, help="an image, or a folder of images")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        required=True,
+        help="a run's folder, <profile>/runs/<cell>, or a file that `export` wrote",
+    )
+    parser.add_argument("--smallest", type=int, default=40, help="skip faces below so many pixels (40)")
+    parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder (predictions/)")
+
+
+def run(args: argparse.Namespace) -> None:
+    from asm.audit.run import all_cores
+    from asm.deploy import classifier, formats, photos
+
+    paths = photos.find_images(args.images)
+    root = args.images if args.images.is_dir() else args.images.parent
+    device = all_cores()
+    if args.weights.is_dir():
+        module, description = classifier.from_run(args.weights)
+        classify = formats.predictor(module)
+    else:
+        classify, description = formats.read(args.weights)
+    counts = photos.predict(paths, root, classify, description, args.smallest, args.out, str(device))
+    print(f"{args.out / 'predictions.csv'}: {counts.faces} faces in {counts.images} images")
+    for number, what in (
+        (counts.without, "images without a face"),
+        (counts.small, f"faces below {args.smallest} pixels skipped"),
+        (counts.unreadable, "images that cannot be read"),
+    ):
+        if number:
+            print(f"note: {number} {what}")

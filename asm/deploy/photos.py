@@ -1,0 +1,162 @@
+"""Expressions read off photos: every face found, aligned and classified; a csv file and annotated images."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+from asm.datasets.base import IMAGE_SUFFIXES, read_image
+from asm.deploy.classifier import Description
+from asm.deploy.formats import Predictor
+from asm.errors import InputError
+from asm.faces.alignment import as_rgb, crop_face
+from asm.faces.detection import Detection, FaceDetector
+
+BATCH = 16  # photos
+SURE = 0.9  # MTCNN's probability from which a box counts as a face
+COLUMNS = ("image", "face", "x1", "y1", "x2", "y2", "detection", "expression", "probability", "reading")
+SURE_COLOUR, UNSURE_COLOUR = "#2ca02c", "#ff7f0e"
+
+
+@dataclass
+class Counts:
+    """What was met on the way."""
+
+    images: int = 0
+    faces: int = 0
+    small: int = 0  # faces that were skipped
+    without: int = 0  # images without a face
+    unreadable: int = 0
+
+
+def find_images(path: Path) -> list[Path]:
+    """The image, or all images in the folder and the folders in it, sorted. InputError if there is none."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"{path}: no such image or folder")
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    if not found:
+        raise InputError(
+            f"{path}: no image in this folder; expected files that end in {', '.join(IMAGE_SUFFIXES)}"
+        )
+    return found
+
+
+def predict(
+    paths: Sequence[Path],
+    root: Path,
+    classify: Predictor,
+    description: Description,
+    smallest: int,
+    out: Path,
+    device: str = "cpu",
+) -> Counts:
+    """Write `out`/predictions.csv, one row a face (an image without one has a row without an expression), and
+    `out`/images, an annotated JPEG of each image. Rows are written as they come: what is done stays.
+
+    Args:
+        root: images are named by their path from here.
+        smallest: pixels; faces whose box has a shorter side are skipped.
+    """
+    detector, counts = FaceDetector(device=device), Counts()
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    with (
+        open(out / "predictions.csv", "w", newline="", encoding="utf-8") as file,
+        tqdm(total=len(paths), unit="img", file=sys.stderr) as bar,
+    ):
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow([*COLUMNS, *(f"p_{name}" for name in description.classes)])
+        for start in range(0, len(paths), BATCH):
+            read = {}
+            for path in paths[start : start + BATCH]:
+                try:
+                    read[path] = read_image(path)
+                except OSError as error:
+                    tqdm.write(f"{path}: left out: {error}", file=sys.stderr)
+                    counts.unreadable += 1
+            found = detector.detect_all(list(read.values()))
+            for (path, image), faces in zip(read.items(), found, strict=True):
+                name = path.relative_to(root).as_posix()
+                sure = [face for face in faces if face.probability >= SURE]
+                large = [face for face in sure if _shorter_side(face) >= smallest]
+                probabilities = _classified(image, large, classify, description)
+                counts.small += len(sure) - len(large)
+                counts.without += not sure
+                for row in _rows(name, large, probabilities, description):
+                    table.writerow(row)
+                readings = [reading(p, description) for p in probabilities]
+                target = out / "images" / f"{name}.jpg"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                annotate(image, large, readings).save(target, quality=90)
+                counts.images += 1
+                counts.faces += len(large)
+            file.flush()
+            bar.update(len(paths[start : start + BATCH]))
+    return counts
+
+
+def reading(probabilities: np.ndarray, description: Description) -> tuple[str, bool]:
+    """A face's probabilities [K] in words, and whether they are at least the class's threshold T_c: else the
+    face is said to be between its two likeliest expressions."""
+    second, first = np.argsort(probabilities)[-2:]
+    classes = description.classes
+    if probabilities[first] >= description.thresholds[first]:
+        return classes[first], True
+    return f"between {classes[first]} and {classes[second]}", False
+
+
+def annotate(
+    image: np.ndarray, faces: Sequence[Detection], readings: Sequence[tuple[str, bool]]
+) -> Image.Image:
+    """The image with each face's box and what was read; orange where it is between two expressions."""
+    picture = Image.fromarray(as_rgb(image))
+    draw = ImageDraw.Draw(picture)
+    width = max(1, round(max(picture.size) / 400))
+    font = ImageFont.load_default(size=max(12, max(picture.size) // 50))
+    for face, (text, sure) in zip(faces, readings, strict=True):
+        colour = SURE_COLOUR if sure else UNSURE_COLOUR
+        x1, y1, x2, y2 = face.box.tolist()
+        draw.rectangle((x1, y1, x2, y2), outline=colour, width=width)
+        left, _, right, bottom = draw.textbbox((0, 0), text, font=font)
+        x = max(0, min(x1, picture.width - (right - left)))
+        y = y1 - (bottom + 2) if y1 > bottom + 2 else min(y2 + 2, picture.height - bottom)
+        draw.rectangle((x, y, x + right, y + bottom), fill=colour)
+        draw.text((x, y), text, font=font, fill="white")
+    return picture
+
+
+def _shorter_side(face: Detection) -> float:
+    x1, y1, x2, y2 = face.box
+    return float(min(x2 - x1, y2 - y1))
+
+
+def _classified(
+    image: np.ndarray, faces: Sequence[Detection], classify: Predictor, description: Description
+) -> np.ndarray:
+    """Probabilities [len(faces), K]."""
+    if not faces:
+        return np.empty((0, len(description.classes)), np.float32)
+    crops = [as_rgb(crop_face(image, face.landmarks, description.size)) for face in faces]
+    return classify(np.stack(crops))
+
+
+def _rows(
+    name: str, faces: Sequence[Detection], probabilities: np.ndarray, description: Description
+) -> list[list[object]]:
+    if not faces:
+        return [[name, *[""] * (len(COLUMNS) - 1 + len(description.classes))]]
+    rows = []
+    for number, (face, p) in enumerate(zip(faces, probabilities, strict=True), start=1):
+        words, _ = reading(p, description)
+        box = [f"{value:.1f}" for value in face.box]
+        label = [description.classes[p.argmax()], f"{p.max():.4f}", words]
+        rows.append([name, number, *box, f"{face.probability:.4f}", *label, *(f"{x:.4f}" for x in p)])
+    return rows
