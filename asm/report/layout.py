@@ -52,11 +52,15 @@ class Table:
 
     def markdown(self) -> str:
         """The table alone, as GitHub Markdown, its rows' anchors in the first column."""
-        frame = self.shown.copy()
-        if self.anchors:
-            marks = [f'<a id="{anchor}"></a>' for anchor in self.anchors]
-            frame.iloc[:, 0] = [m + v for m, v in zip(marks, frame.iloc[:, 0], strict=True)]
-        return frame.to_markdown(index=False, disable_numparse=True, tablefmt="pipe", colalign=self._align())
+        text = self.shown.to_markdown(
+            index=False, disable_numparse=True, tablefmt="pipe", colalign=self._align()
+        )
+        if not self.anchors:
+            return text
+        # after padding, so that the columns stand in line without them
+        head, rule, *rows = text.split("\n")
+        rows = [f'| <a id="{a}"></a>{row[2:]}' for a, row in zip(self.anchors, rows, strict=True)]
+        return "\n".join([head, rule, *rows])
 
     def _align(self) -> list[str]:
         """Numbers on the right."""

@@ -81,7 +81,8 @@ def charts(results: Results, tsne: Path) -> dict[str, Spec]:
         found[f"fig_thresholds{end}"] = thresholds(results, focus)
         found[f"fig_confusion{end}"] = confusion(results, focus.dataset)
         for part in ("test", "train"):
-            found[f"fig1_tsne{end}.{part}"] = points(focus, tsne, part)
+            found[f"fig1_tsne{end}.{part}"] = points(focus.asm, tsne, part, "ASM")
+        found[f"figS2_tsne{end}.baseline"] = points(focus.baseline, tsne, "test", "Baseline")
     found["figR_regimes"] = leads(results)
     return {key: chart.to_dict() for key, chart in found.items() if chart is not None}
 
@@ -199,9 +200,9 @@ def confusion(results: Results, dataset: str) -> alt.TopLevelMixin | None:
     return alt.layer(boxes, text).properties(width="container", height=330).add_params(cell)
 
 
-def points(focus: Focus, tsne: Path, part: str) -> alt.TopLevelMixin | None:
-    """t-SNE of the test or the training samples of ASM's run: by expression or by mined subset."""
-    features = embeddings.read_embedding(focus.asm, tsne)
+def points(setting: dict[str, Any] | None, tsne: Path, part: str, method: str) -> alt.TopLevelMixin | None:
+    """t-SNE of the test or the training samples of a setting: by expression or by mined subset."""
+    features = embeddings.read_embedding(setting, tsne)
     if features is None:
         return None
     xy, subset = (getattr(features, f"{part}_{name}") for name in ("xy", "subset"))
@@ -226,7 +227,7 @@ def points(focus: Focus, tsne: Path, part: str) -> alt.TopLevelMixin | None:
     )
     colours |= drawing.SUBSET_COLOURS | {"not mined": "#888888"}
     told = ["id:Q", "given:N", "true:N", *(["predicted:N"] if part == "test" else []), "subset:N"]
-    title = {"test": "Test samples", "train": "Training samples, by given label"}[part]
+    title = method + {"test": ", test samples", "train": ", training samples by given label"}[part]
     hidden = alt.Axis(labels=False, ticks=False, grid=False, title=None)
     return chart.mark_circle(size=22).encode(
         x=alt.X("x:Q", axis=hidden), y=alt.Y("y:Q", axis=hidden), tooltip=told,
