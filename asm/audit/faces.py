@@ -18,7 +18,8 @@ from tqdm import tqdm
 from asm.config.code import code_hash
 from asm.config.params import Align, Params
 from asm.datasets.base import FaceDataset
-from asm.faces import blocks, process, store
+from asm.faces import process, store
+from asm.faces.blocks import BlockImages
 from asm.faces.store import AlignedFaces
 from asm.files import exclusive
 from asm.parts import backbones, bank, dlib
@@ -41,6 +42,7 @@ class Faces:
 
     aligned: AlignedFaces
     unreadable: dict[str, str]  # id -> reason
+    left_out: dict[str, str]  # file that is no part of the data set -> reason
     others: dict[str, int]
     digest: str
 
@@ -63,22 +65,26 @@ def align(dataset: FaceDataset, source: str, options: Align, cache: Path, device
             places = {"out": partial / "store", "work": work, "others": partial / "others.csv"}
             process.align_dataset(dataset, **values, **places, device=str(device), code=digest)
             partial.rename(folder)
+            shutil.rmtree(work)
     aligned = store.load(folder / "store")
     # labels and splits may have changed since: they are no part of what is kept
     table = dataset.table.set_index("id").loc[aligned.manifest["id"]].reset_index()
     manifest = table.assign(face=aligned.manifest["face"])
     report = pd.read_csv(folder / "store" / "report.csv", dtype=str, keep_default_na=False)
     others = pd.read_csv(folder / "others.csv", dtype={"id": str}, keep_default_na=False)
-    unreadable = report[report["reason"].str.startswith("unreadable: ")]
     return Faces(
         replace(aligned, classes=dataset.classes, manifest=manifest),
-        {
-            i: r.removeprefix("unreadable: ")
-            for i, r in zip(unreadable["id"], unreadable["reason"], strict=True)
-        },
+        _with_reason(report, "unreadable: "),
+        _with_reason(report, "left out: "),
         dict(zip(others["id"], others["others"].tolist(), strict=True)),
         digest,
     )
+
+
+def _with_reason(report: pd.DataFrame, kind: str) -> dict[str, str]:
+    """Ids of the report's rows whose reason is of this kind, and what follows."""
+    rows = report[report["reason"].str.startswith(kind)]
+    return dict(zip(rows["id"], rows["reason"].str.removeprefix(kind), strict=True))
 
 
 def features(faces: Faces, params: Params, cache: Path, device: torch.device) -> FeatureBank:
@@ -107,6 +113,7 @@ def features(faces: Faces, params: Params, cache: Path, device: torch.device) ->
                 aligned, network, *sections, out=partial, work=cache / "features", device=device, stamp=code
             )
             partial.rename(folder)
+            shutil.rmtree(cache / "features")
     return bank.load(folder)
 
 
@@ -123,7 +130,8 @@ def _digest_of_images(dataset: FaceDataset, options: dict[str, Any], code: str) 
     inputs = {"ids": table["id"].tolist(), "code": code, "torch": torch.__version__, **options}
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode())
     for rows in tqdm(list(_blocks(len(table))), "reading", file=sys.stderr, unit="block"):
-        digest.update(blocks.digest_of(blocks.read_block(dataset, rows)).encode())
+        for image in BlockImages(dataset, rows).digests:
+            digest.update(image)
     return digest.hexdigest()
 
 

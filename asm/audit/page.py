@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from asm import mining
 from asm.faces.store import AlignedFaces
+from asm.files import whole
 
 TEMPLATE = Path(__file__).with_name("page.html")
 INLINE = 1000  # pictures inside the page
@@ -74,9 +75,9 @@ def write(
     # "<" only occurs in texts, where it may be written so: no text can end the script
     text = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
     page = TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", text)
-    path = out / "audit.html"
-    path.write_text(page, encoding="utf-8")
-    return path
+    with whole(out / "audit.html") as path:
+        path.write_text(page, encoding="utf-8")
+    return out / "audit.html"
 
 
 def _rounded(probabilities: np.ndarray, chosen: np.ndarray) -> list[float]:

@@ -12,8 +12,8 @@ from asm import mining
 from asm.audit.judgement import Judgement
 from asm.scores import label_quality
 
-# What tells best; measured on FER2013's own labels with FER+'s votes as the truth (docs/commands.md)
-WRONG, AMBIGUOUS = "depth", "margin"
+# What tells best; measured on FER2013's own labels (measured.json, by benchmarks/audit.py)
+WRONG, AMBIGUOUS = "depth", "entropy"
 # Where a T_c is not above 1/2, T_n of its class is not below: depths of different classes do not compare
 WITHOUT_THRESHOLDS = "loss"
 

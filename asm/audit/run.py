@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from asm.config.params import Align, load_params
 from asm.config.schema import parse
 from asm.errors import InputError
 from asm.faces import store
+from asm.files import whole
 from asm.parts.device import pick_device
 from asm.scores.run import rows_of
 
@@ -79,9 +81,30 @@ def of_run(run: Path, out: Path) -> Done:
             f"{run}: {judgement.probabilities.shape[1]} classes, but its data set has {len(classes)}: "
             "train this cell again"
         )
-    faces = Faces(aligned, {}, {}, "")
+    faces = Faces(aligned, {}, {}, {}, "")
     found = duplicates.find(aligned)
     return _write(judgement.config["cell"], judgement, faces, classes, found, 0, [], out)
+
+
+def measured() -> str:
+    """What the ranking is worth, in words: the figures of benchmarks/audit.py."""
+    found = json.loads(Path(__file__).with_name("measured.json").read_text(encoding="utf-8"))
+    wrong, ambiguous = found["out_of_sample"]["wrong"], found["out_of_sample"]["ambiguous"]
+
+    def areas(scores: dict[str, dict], names: dict[str, str]) -> str:
+        return ", ".join(f"{scores[name]['auroc'][0]:.3f} by {words}" for name, words in names.items())
+
+    return (
+        f"Measured on {found['faces']:,} faces with FER2013's own labels, {found['wrong']:.1%} of them wrong "
+        "by FER+'s ten votes: AUROC of wrong labels "
+        + areas(
+            wrong,
+            {"asm_depth": "the threshold", "loss": "the loss", "normalized_margin": "cleanlab's margin"},
+        )
+        + f"; {wrong['asm_depth']['first_1000'][0]:.0f} of the first 1,000 are wrong. AUROC of close votes "
+        + areas(ambiguous, {"entropy": "the entropy", "margin": "the margin", "asm_subset": "ASM's subset"})
+        + "."
+    )
 
 
 def all_cores() -> torch.device:
@@ -105,8 +128,8 @@ def _write(
     rows = rows_of(faces.aligned.manifest, np.array(judgement.ids, dtype=object), Path(name))
     table, score = ranking.table(judgement, rows, classes, folds)
     table["note"] = list(_notes(table, rows["face"], faces.others, found))
-    out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(out / "audit.csv", index=False, float_format="%.6g", lineterminator="\n")
+    with whole(out / "audit.csv") as path:
+        table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
     noisy = int((table["subset"] == "noisy").sum())
     summary = f"{len(table)} faces, {len(classes)} classes: {noisy} labels are noisy by ASM's rule"
     if "cleanlab_issue" in table:
@@ -119,7 +142,7 @@ def _write(
     }
     about = (
         f"Probabilities: {judgement.made_by}. Labels are ranked by {how[score]}, ambiguous faces by the "
-        "margin between their two likeliest classes. " + " ".join(f"Note: {line}." for line in remarks)
+        f"entropy of their probabilities. {measured()} " + " ".join(f"Note: {line}." for line in remarks)
     )
     page.write(out, table, classes, faces.aligned, findings, f"Audit of {name}", summary, about)
     return Done(table, summary, remarks)
@@ -158,6 +181,7 @@ def _findings(faces: Faces, found: pd.DataFrame, classes: list[str]) -> list[tup
         ("groups of duplicates across splits", across),
         ("groups of duplicates with different labels", disagreeing),
         ("groups of other duplicates", within),
+        ("files left out", [f"{name}: {reason}" for name, reason in faces.left_out.items()]),
         ("unreadable images", [f"{name}: {reason}" for name, reason in faces.unreadable.items()]),
         ("images without a face", manifest["id"][manifest["face"] == "fallback"].tolist()),
         ("images with several faces", [f"{name}: {1 + n}" for name, n in faces.others.items()]),

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from asm.datasets.base import IMAGE_SUFFIXES, read_image
+from asm.datasets.images import SUFFIXES, read_image
 from asm.deploy.classifier import Description
 from asm.deploy.formats import Predictor
 from asm.errors import InputError
@@ -42,11 +42,9 @@ def find_images(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InputError(f"{path}: no such image or folder")
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not found:
-        raise InputError(
-            f"{path}: no image in this folder; expected files that end in {', '.join(IMAGE_SUFFIXES)}"
-        )
+        raise InputError(f"{path}: no image in this folder; expected files that end in {', '.join(SUFFIXES)}")
     return found
 
 

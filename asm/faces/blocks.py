@@ -137,8 +137,7 @@ def align_block(
         kinds[readable] = FACE_KINDS.index("as_is")
     crops = [crop_face(images[i], points, options.size) for i, points in enumerate(landmarks)]
     stacked = stack(crops, options.size)
-    texts = np.array(reasons, dtype=np.str_)
-    Block(np.array(digest), kinds, texts, stacked, landmarks, others).save(path)
+    Block(np.array(digest), kinds, np.array(reasons, dtype=np.str_), stacked, landmarks, others).save(path)
     return len(reasons)
 
 

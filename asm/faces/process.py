@@ -104,15 +104,14 @@ def align_dataset(
                     yield images, images.reasons, digest, options, path
 
         _run(jobs(), min(workers, len(paths)), bar.update)
-    try:
-        summary = _write(dataset, options, list(paths.values()), digests, out)
-    finally:
-        shutil.rmtree(_partial(out), ignore_errors=True)
     if others is not None:
         found = np.concatenate([Block.load(path).others for path in paths.values()])
         table = pd.DataFrame({"id": dataset.table["id"], "others": found})
         table[found > 0].to_csv(others, index=False, lineterminator="\n")
-    return summary
+    try:
+        return _write(dataset, options, list(paths.values()), digests, out)
+    finally:
+        shutil.rmtree(_partial(out), ignore_errors=True)
 
 
 def rebuild(dataset: FaceDataset, ids: Iterable[str], landmarks: np.ndarray, size: int) -> np.ndarray:
