@@ -5,7 +5,7 @@ export PROFILE RESULTS CELLS FORCE # they reach the shell as values, never as te
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1 # bytecode beside the sources would count as a change
 
-.PHONY: repro pack accept repro-alone pack-alone accept-alone faces weights features test lint bench profiles
+.PHONY: experiments repro pack accept repro-alone pack-alone accept-alone faces weights features test lint bench profiles
 
 # The environment, from pinned versions. The stamp makes an interrupted installation start again.
 .venv/installed: pyproject.toml constraints.txt
@@ -22,7 +22,8 @@ enter = folder=$$(python stages/project.py "$$PROFILE") && cd "$$folder"
 stages = dvc stage list --name-only | grep '^$(1)@' | xargs -r dvc --wait-for-lock status --json \
   | python -c 'import json, sys; print(*reversed(json.loads(sys.stdin.read() or "{}")), sep="\n")' \
   | sed -E 's/^train@(.*)/& evaluate@\1/' \
-  | xargs -r -P $(2) -L 1 dvc --wait-for-lock repro --single-item
+  | $(if $(filter train,$(1)),python $(CURDIR)/stages/progress.py $(2),xargs -r -P $(2) -L 1) \
+    dvc --wait-for-lock repro --single-item
 
 # Two at once on one profile would be in each other's way (stages/alone.py).
 # What all cells share first: the faces, and beside them the initial weights; then the cells, $(JOBS) at a time;
@@ -37,6 +38,12 @@ repro-alone:
 	@$(MAKE) --no-print-directory features
 	@$(enter) && { $(call stages,train,$(JOBS)) || true; }
 	@$(enter) && dvc --wait-for-lock repro --keep-going && rm -rf checkpoints # all is DVC's now
+	@$(enter) && sed -n '/^## Table 1/,/^Test accuracy/p' reports/README.md | sed 's/<a id="[^"]*"><\/a>//; s/ (\[csv.*//' \
+	  && echo && echo "The page: $$PWD/reports/README.md; in a browser: $$PWD/reports/index.html"
+
+# The experiments of a profile, without the columns of hashes that `dvc exp show` has by default.
+experiments: .venv/installed
+	@$(enter) && dvc exp show --only-changed --drop 'runs|configs|timing|data|.*(metrics|scores|tables|plots|figures)$$|.*asm.*'
 
 faces:
 	@$(enter) && { $(call stages,render,1); }
@@ -55,7 +62,7 @@ weights:
 features:
 	@$(enter) && { $(call stages,features,$(JOBS)); }
 
-# Training on a machine without DVC (README): PROFILE.tar holds what it needs, for the cells that match CELLS.
+# Training on a machine without DVC (docs/elsewhere.md): PROFILE.tar holds what it needs, for the cells that match CELLS.
 pack-alone:
 	@test -n "$$PROFILE" || { echo "error: which profile? make pack PROFILE=name [CELLS='glob ...']"; exit 1; }
 	@$(enter) && dvc repro configs

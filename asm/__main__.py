@@ -7,12 +7,14 @@ import sys
 
 from asm import commands
 from asm.errors import reported
+from asm.version import VERSION
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command. What the user can mend ends in one line and exit code 1; a wrong call in exit code 2;
     Ctrl-C in 130."""
     parser = argparse.ArgumentParser(prog="python -m asm", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     added = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in sorted(module.name for module in pkgutil.iter_modules(commands.__path__)):
         module = importlib.import_module(f"asm.commands.{name}")

@@ -25,7 +25,8 @@ elif stage == "evaluate":
     outs = [f"reports/metrics/{words[0]}.json", f"reports/scores/{words[0]}.json"]
 else:
     out = words[words.index("--out") + 1]
-    outs = [f"{out}/tables", f"{out}/figures", f"{out}/README.md"] if stage == "report" else [out]
+    written = ("tables", "figures", "plots", "README.md", "details.md", "index.html")
+    outs = [f"{out}/{name}" for name in written] if stage == "report" else [out]
 for path in map(Path, outs):
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix:

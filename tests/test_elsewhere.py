@@ -347,7 +347,8 @@ def test_a_result_with_more_than_its_digest_covers_is_refused(home, tmp_path):
 
 # --- the real stages, through DVC -------------------------------------------------------------------------
 
-# Packages that need not be there: all but those that README names. `sitecustomize` is read at Python's start.
+# Packages that need not be there: all but those that docs/elsewhere.md names.
+# `sitecustomize` is read at Python's start.
 NOT_THERE = {"dvc", "torchvision", "facenet_pytorch", "matplotlib", "sklearn", "tabulate", "threadpoolctl"}
 WITHOUT = f"""\
 from importlib.machinery import PathFinder

@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from tiny_pipeline import ROOT, Workspace, make_workspace
@@ -40,9 +41,11 @@ def test_the_reports_come_from_the_run(workspace):
     column = history[0].split(",").index("test_accuracy")
     by_epoch = [float(line.split(",")[column]) for line in history[1:]]
     assert accuracy == pytest.approx(sum(by_epoch) / len(by_epoch))
-    assert f"{100 * accuracy:.2f}" in (reports / "tables" / "table1.md").read_text()
+    cells = pd.read_csv(reports / "tables" / "cells.csv").set_index("cell")
+    assert cells.loc["base", "accuracy"] == pytest.approx(100 * accuracy, abs=1e-4)
     page = (reports / "README.md").read_text()
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", page):
+    assert "<title>Results: " in (reports / "index.html").read_text()
+    for link in re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", page):
         assert (reports / link).exists(), link
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +11,6 @@ from matplotlib.lines import Line2D
 
 from asm.errors import InputError
 from asm.report import drawing
-from asm.report.cells import Group
 from asm.report.glyphs import drawn
 
 MARKERS = {"clean": "o", "ambiguous": "^", "noisy": "X"}
@@ -23,6 +23,7 @@ class Embedding:
 
     test_xy: np.ndarray
     test_true: np.ndarray
+    test_predicted: np.ndarray
     test_subset: np.ndarray
     train_xy: np.ndarray
     train_given: np.ndarray
@@ -32,12 +33,12 @@ class Embedding:
     subsets: list[str]
 
 
-def read_embedding(group: Group | None, tsne_dir: Path) -> Embedding | None:
-    """The embedding of the group's first cell that has one; None when none has.
+def read_embedding(setting: dict[str, Any] | None, tsne_dir: Path) -> Embedding | None:
+    """The embedding of the setting's first cell that has one; None when none has.
 
     Raises InputError naming the file when it lacks an array or its arrays do not fit together.
     """
-    paths = [Path(tsne_dir) / f"{cell.cell}.npz" for cell in (group.cells if group else [])]
+    paths = [tsne_dir / f"{cell}.npz" for cell in (setting["cells"] if setting else [])]
     path = next((p for p in paths if p.exists()), None)
     if path is None:
         return None

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from cleanlab.filter import find_label_issues
-from cleanlab.rank import get_label_quality_scores
+from scipy.special import xlogy
 
 from asm import mining
 from asm.scores import schema
@@ -20,6 +19,7 @@ METHODS = ("baseline", "asm")  # the baseline: what the rule makes of a network 
 # T_c of a class without a correct prediction (§3.2), for methods that have no thresholds
 INITIAL_THRESHOLD = 0.8
 RESAMPLES = 1000
+SMALLEST = 1e-6  # cleanlab's bound, against a division by 0
 VOTES_APART = 2  # the two expressions with most votes, at most so many votes apart: ambiguous
 
 
@@ -72,22 +72,42 @@ class MiningRule:
         self.confidence, self.clean, self.noisy = confidence.numpy(), clean[y].numpy(), below[y].numpy()
 
 
+def normalized_margin(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """cleanlab's: how far the given label's probability is above the largest other one, 0 to 1, [N]."""
+    others = probs.copy()
+    others[np.arange(len(labels)), labels] = -np.inf
+    return (probs[np.arange(len(labels)), labels] - others.max(axis=1) + 1) / 2
+
+
+def confidence_weighted_entropy(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """cleanlab's: log(s + 1) / s of s, the entropy (largest: 1) over the given label's probability, [N]."""
+    confidence = np.clip(probs[np.arange(len(labels)), labels], SMALLEST, None)
+    weighted = -np.sum(xlogy(probs, probs), axis=1) / np.log(probs.shape[1]) / confidence
+    return np.log(weighted + 1) / np.clip(weighted, SMALLEST, None)
+
+
 def rivals(probs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Scores [N] without thresholds, from mean probabilities [N, K] and given labels [N]. cleanlab's third
     score, the self-confidence, ranks as the loss does and is left out."""
     ordered = np.sort(probs, axis=1)
     of_given = mining.confidence(torch.from_numpy(probs), torch.from_numpy(labels), "label").numpy()
-
-    def quality(method: str) -> np.ndarray:
-        return get_label_quality_scores(labels, probs, method=method)
-
     return {
         "entropy": entropy(probs),
         "margin": ordered[:, -2] - ordered[:, -1],
         "loss": -np.log(np.maximum(of_given, np.finfo(probs.dtype).tiny)),
-        "normalized_margin": 1 - quality("normalized_margin"),
-        "confidence_weighted_entropy": 1 - quality("confidence_weighted_entropy"),
+        "normalized_margin": 1 - normalized_margin(probs, labels),
+        "confidence_weighted_entropy": 1 - confidence_weighted_entropy(probs, labels),
     }
+
+
+def label_issues(probs: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+    """The samples that cleanlab lists by itself, bool [N]; None where it is not installed (the extra
+    `cleanlab`)."""
+    try:
+        from cleanlab.filter import find_label_issues
+    except ImportError:
+        return None
+    return find_label_issues(labels, probs, n_jobs=1)
 
 
 def ambiguity_scores(rule: MiningRule) -> dict[str, np.ndarray]:
@@ -254,12 +274,13 @@ def _wrong(
             top = np.zeros(len(score), dtype=bool)
             top[np.argsort(-score, kind="stable")[: noisy.sum()]] = True
             judged[name].at_asm_size = _hits(top, wrong)
+    listed = label_issues(probs, given)
     return schema.WrongLabels(
         samples=len(wrong),
         share=float(wrong.mean()),
         scores=judged,
         subset=_hits(noisy, wrong),
-        cleanlab=_hits(find_label_issues(given, probs, n_jobs=1), wrong),
+        cleanlab=None if listed is None else _hits(listed, wrong),
     )
 
 

@@ -172,13 +172,13 @@ class AmbiguousFaces(Model):
 
 class WrongLabels(Model):
     """Scores against wrong labels, a `share` of all; `subset`: ASM's noisy one; `cleanlab`: the issues that
-    it lists by itself."""
+    it lists by itself, None where it was not installed."""
 
     samples: Count
     share: Share
     scores: dict[str, Score]
     subset: Hits
-    cleanlab: Hits
+    cleanlab: Hits | None
 
 
 class LabelQuality(Model):

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from made_up import make_grid, make_many, make_scores, write_run, write_timing
 
+from asm import report
+
 
 @pytest.fixture
 def grid() -> dict:
@@ -48,3 +50,9 @@ def time_cells() -> Callable[..., Path]:
 def write() -> Callable[..., Path]:
     """Writes a run to disk."""
     return write_run
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """A report without figures, which take most of the time."""
+    monkeypatch.setattr(report.figures, "write", lambda *paths: {})

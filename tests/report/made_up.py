@@ -8,7 +8,8 @@ import yaml
 
 from asm import report
 from asm.mining import SUBSETS
-from asm.report.cells import Grid, load_grid
+from asm.report.label_quality import RIVALS
+from asm.report.results import Results, load
 
 CLASSES = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear"]
 EPOCHS, WARMUP = 12, 3
@@ -185,6 +186,29 @@ def make_scores(cell: dict, grid: dict, accuracy: float | None = None) -> dict:
     }
 
 
+SCORES = ("asm_subset", "asm_depth", *RIVALS)
+
+
+def quality(ours: float, rival: float) -> dict:
+    """ASM's depth at AUROC `ours`, the loss at `rival`, every other score at .5; intervals of ± .01."""
+
+    def of(name: str) -> dict:
+        value = {"asm_depth": ours, "loss": rival}.get(name, 0.5)
+        measured = [value, value - 0.01, value + 0.01]
+        hits = {"samples": 300, "precision": 0.6, "recall": 0.9 if name == "loss" else 0.5}
+        return {"auroc": measured, "spearman": measured, "at_asm_size": hits}
+
+    held = {"vote_entropy": [0.0, 1.0], "counts": [10, 30]}
+    subsets = {
+        name: {"samples": 40, "ambiguous": share} | held
+        for name, share in (("clean", 0.05), ("ambiguous", 0.2), ("noisy", None))
+    }
+    subset = {"samples": 300, "precision": 0.7, "recall": 0.8}
+    ambiguous = {"truth": "votes", "share": 0.12, "scores": {n: of(n) for n in SCORES}, "subset": subset}
+    wrong = {"samples": 1000, "share": 0.3, "scores": {n: of(n) for n in SCORES}, "subset": subset}
+    return {"ambiguous": ambiguous | {"by_subset": subsets}, "wrong": wrong | {"cleanlab": subset}}
+
+
 def write_tsne(path: Path, seed: int, mined: bool, tight: float, test: int = 700, train: int = 1400) -> None:
     """Seven clouds of points; a wider `tight` mixes the classes."""
     rng = np.random.default_rng(seed)
@@ -247,11 +271,11 @@ def write_report(root: Path, out: Path | None = None) -> Path:
     return out
 
 
-def read(root: Path, grid: dict | None = None, timing: Path | None = None) -> Grid:
+def read(root: Path, grid: dict | None = None, timing: Path | None = None) -> Results:
     """The run under `root`, by this grid if it is another than what was written."""
     if grid is not None:
         write_grid(root, grid)
-    return load_grid(root / "report.yaml", root / "scores", timing or root / "timing")
+    return load(root / "report.yaml", root / "scores", timing or root / "timing")
 
 
 def write_timing(directory: Path, seconds: dict[str, list[float]]) -> Path:

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 from made_up import (
     make_grid,
@@ -15,7 +14,8 @@ from made_up import (
     write_tsne,
 )
 
-from asm.report import ablations, comparison, regimes, tables, text
+from asm.report import figures, page, regimes, tables
+from asm.report.cells import canonical
 
 SMALL = {"training.hidden": 64, "optimizer.weight_decay": 0.001}
 RULE = {"thresholds.noisy": "per_class"}
@@ -73,16 +73,13 @@ def test_leads_are_over_the_baseline_of_the_same_regime(root):
     found = {(row.place[1], row.letter): row for row in regimes.rows(read(root))}
     assert set(found) == {(noise, letter) for noise in ("n00", "n30") for letter in "AB"}
     large, small = found["n30", "A"], found["n30", "B"]
-    assert (large.memorised, small.memorised) == pytest.approx((50.0, 2.0))
-    assert {name: round(points.mean, 6) for name, points in large.leads.items()} == {
-        "Two networks (control)": 1.0,
-        "ASM": 7.0,
-        "T_n per other class": 5.0,
-    }
-    assert round(small.leads["ASM"].mean, 6) == -6.0
-    assert (large.best, small.best) == ("ASM", None)  # none of them is above the small one's baseline
-    # without wrong labels it is the fit of all
-    assert found["n00", "A"].memorised == pytest.approx(95.0)
+    assert (large.baseline["fit"].mean, small.baseline["fit"].mean) == pytest.approx((50.0, 2.0))
+    leads = {name: row["lead"].mean for name, row in large.mining.items()}
+    assert leads == {regimes.ASM: pytest.approx(7), "T_n per other class": pytest.approx(5)}
+    assert large.control["lead"].mean == pytest.approx(1)
+    assert small.mining[regimes.ASM]["lead"].mean == pytest.approx(-6)
+    assert (large.best, small.best) == (regimes.ASM, None)  # none is above the small one's baseline
+    assert found["n00", "A"].baseline["fit"].mean == pytest.approx(95)  # without wrong labels: the fit of all
 
 
 def test_a_longer_warm_up_has_the_baseline_without_it(root):
@@ -92,93 +89,105 @@ def test_a_longer_warm_up_has_the_baseline_without_it(root):
         cell = late | {"noise": "n30", "changed": SMALL | {"training.warmup_epochs": 8}}
         grid["cells"].append(cell)
         write_scores(root, make_scores(cell, grid, 0.77 + 0.001 * seed))
-    loaded = read(root, grid)
-    late = next(row for row in regimes.rows(loaded) if row.letter == "C")
-    assert late.baseline.regime == SMALL
-    assert {name: round(points.mean, 6) for name, points in late.leads.items()} == {"ASM": -3.0}
-    assert not late.compares  # nothing to be the highest of
-    assert "C" not in " ".join(regimes.findings(loaded)).split("Highest: ")[-1]
-    panel = regimes.figure(loaded).axes[1]
-    hollow = [c[0] for c in panel.containers if c[0].get_markerfacecolor() == "white"]
-    assert [line.get_xdata().tolist() for line in hollow] == [[pytest.approx(2 + 0.025 * 48)]]
+    late = next(row for row in regimes.rows(read(root, grid)) if row.letter == "C")
+    assert late.baseline["regime"] == canonical(SMALL)
+    assert late.mining[regimes.ASM]["lead"].mean == pytest.approx(-3)
+    assert late.best is None  # nothing to be the highest of
+
+
+def rules(root) -> dict:
+    return {line["Rule"]: line for line in regimes.table_rules(read(root)).frame.to_dict("records")}
+
+
+def test_the_rules_are_summed_up_over_all_settings(root):
+    # the rule over ASM: -2, +5, +2 and +6 points; its leads 5, -1, 1 and -1
+    rule = rules(root)["T_n per other class"]
+    assert rule["over ASM, points"] == "+2.8 (-2.0 to +6.0)"
+    assert (rule["above / below ASM in"], rule["settings"], rule["highest in"]) == ("3 / 1", 4, 1)
+    assert rule["above / below the baseline in"] == "2 / 2"
+    assert "read off the test set" in regimes.table_rules(read(root)).notes[1]  # no validation images
+
+
+def test_a_rule_of_fewer_settings_is_not_the_best_whatever_its_mean(root):
+    grid = grid_of_regimes()
+    cell = {**grid["cells"][9], "cell": "n30_large_few_s0", "seed": 0, "changed": {"losses.beta": 9}}
+    grid["cells"].append(cell)
+    write_scores(root, make_scores(cell, grid, 0.95))
+    assert [rule.name for rule in regimes.rules(read(root, grid))][-1] == "β 9"
+    assert "β 9, is" not in " ".join(regimes.findings(read(root, grid)))
 
 
 def test_validation_chooses_where_there_is_any(root):
-    grid = grid_of_regimes()
-    for cell in grid["cells"]:
+    for cell in grid_of_regimes()["cells"]:
         tag = cell["cell"].split("_")[2]
-        if tag in ("asm", "rule"):
-            path = root / "scores" / f"{cell['cell']}.json"
-            scores = json.loads(path.read_text())
-            # misled at 30 % in the large regime: the rule, 2 points below ASM there
-            scores["test"]["valid_accuracy"] = 0.8 + 0.01 * (tag == "rule")
-            path.write_text(json.dumps(scores))
-    # the rule over ASM: -2, +5, +2 and +6 points
-    assert regimes.findings(read(root))[-1] == (
-        "Chosen by validation accuracy in each setting: the highest on test in 3 of 4, at most 2.0 points "
-        "below it. One for all settings, so chosen: T_n per other class, on test -2.0 to +6.0 points over "
-        "ASM, +2.8 on average."
-    )
+        path = root / "scores" / f"{cell['cell']}.json"
+        scores = json.loads(path.read_text())
+        # ASM's is higher in the large regime, the rule's in the small one
+        better = ("asm" if "large" in cell["cell"] else "rule") == tag
+        scores["test"]["valid_accuracy"] = 0.8 + 0.01 * better
+        path.write_text(json.dumps(scores))
+    assert {name: line["chosen by validation in"] for name, line in rules(root).items()} == {
+        regimes.ASM: 2,
+        "T_n per other class": 2,
+    }
+    assert "validation chooses it in 2" in " ".join(regimes.findings(read(root)))
 
 
 def test_what_is_said_rests_on_the_leads(root):
-    said = " ".join(regimes.findings(read(root)))
-    assert "B: 64 hidden units, weight decay 0.001" in regimes.legend(read(root))
-    assert "above the baseline in A, where that fits 50 % of the wrong labels (+7.0 points)" in said
-    assert "below the baseline in B, where that fits 2 % of the wrong labels (-6.0 points)" in said
-    assert "T_n per other class (-2.0 to +6.0 points; below in 1 of 4" in said
-    assert "No rule is the highest everywhere." in said
-    assert "read off the test set" in said  # there are no validation images
+    said = " ".join(page.verdict(read(root)))
+    assert (
+        "In 4 settings (data, noise, regime) ASM as in the paper is above the baseline in 1 (+7.0 points)"
+        in said
+    )
+    assert "below the baseline in 3 (-7.0 to -1.0 points), where that fits 2 to 95 % of the labels" in said
+    assert "run in most settings (4), T_n per other class, is +2.8 (-2.0 to +6.0) points over ASM" in said
+    assert "Every rule is below ASM in some setting." in said
+    assert len(page.verdict(read(root))) <= 5
 
 
 def test_regimes_stay_out_of_the_other_tables(root):
-    grid = read(root)
-    assert not any(ablations.is_ablation_row(grid, group) for group in grid.groups())
-    table = tables.table1(grid).frame
-    asm = table[(table["Noise"] == "30 %") & (table["Method"] == "ASM")]
-    assert [value.mean for value in asm["ours: synthetic"]] == pytest.approx([82.1])
-    assert all(not group.regime for group in text.by_place(grid))
-    assert len(comparison.gaps(grid)) == 2
+    results = read(root)
+    entry = tables.table1(results).frame.set_index("Method").loc["ASM", "30 %"]
+    assert entry.ours.mean == pytest.approx(82.1)
+    assert len(tables.table_leads(results).frame) == 2
 
 
-def test_the_page_shows_table_and_figure(root):
+def test_the_page_shows_tables_and_figure(root):
     out = write_report(root)
     content = (out / "README.md").read_text(encoding="utf-8")
     assert "## When mining helps" in content
-    assert "**+7.0 ± 0.0**" in content
+    assert "**+7.0 ± 0.0**" in (out / "details.md").read_text(encoding="utf-8")
+    assert "B: 64 hidden units, weight decay 0.001" in content
+    assert "heads of 1024 hidden units on its features" in content
+    assert "backbone dlib29 (resnet18), image size 48 (224)" in content
+    assert "width" not in content.split("**Size**")[1].split("\n")[0]  # of another network
     assert (out / "figures" / "figR_regimes.png").is_file()
 
 
-def test_the_figure_has_a_panel_a_noise_and_the_papers_leads_at_thirty_percent(root):
-    figure = regimes.figure(read(root))
-    titles = [axes.get_title() for axes in figure.axes]
-    assert len(titles) == 2
-    labels = [[note.get_text() for note in axes.texts] for axes in figure.axes]
-    assert any("paper: FERPlus" in label for label in labels[1])
-    lines = [
-        np.asarray(container[0].get_xdata(), dtype=float)
-        for container in figure.axes[1].containers
-        if container.get_label() == "ASM"
-    ]
-    assert lines[0].tolist() == pytest.approx([2.0, 50.0])
+def test_the_figure_has_a_panel_a_noise_and_the_papers_leads(root):
+    figure = figures.leads(read(root))
+    panels = {axes.get_title(): axes for axes in figure.axes}
+    assert set(panels) == {"synthetic, 0 % noise", "synthetic, 30 % noise"}
+    labels = panels["synthetic, 30 % noise"].get_legend_handles_labels()[1]
+    assert {regimes.ASM, "Two networks (control)"} <= set(labels)
+    said = [text.get_text() for text in panels["synthetic, 30 % noise"].texts]
+    assert "paper: FERPlus +6.9" in said
+    (line,) = [c for c in panels["synthetic, 30 % noise"].containers if c.get_label() == regimes.ASM]
+    assert line[0].get_xdata().tolist() == pytest.approx([2.0, 50.0])
+
+
+def test_any_subset_of_the_cells_can_be_missing(root):
+    for i, path in enumerate(sorted((root / "scores").iterdir())):
+        if i % 3:
+            path.unlink()
+    results = read(root)
+    built = page.build(results)
+    assert page.render(results, built, {})[0].startswith("# Results: profile made_up")
 
 
 def test_a_profile_without_regimes_has_none_of_it(tmp_path):
-    loaded = read(write_run(tmp_path, make_grid(small=True)))
-    assert regimes.rows(loaded) == []
-    assert regimes.findings(loaded) == []
-    assert regimes.figure(loaded) is None
-
-
-def test_a_frozen_backbone_is_said_to_be_frozen(root):
-    grid = read(root)
-    assert (
-        "Frozen backbone: dlib29 of width 32, images 48 × 48 px; weights: dlib. Trained: heads of 1024 "
-        "hidden units on its features, whose views are drawn from a bank."
-    ) in text.settings(grid)
-    said = " ".join(text.shortcomings(grid))
-    assert "analogue of the paper's pre-training on MS-Celeb-1M, not those weights" in said
-    assert "the paper fine-tunes all layers" in said
-    assert "backbone dlib29 (resnet18), image size 48 (224)" in said
-    assert "width" not in said  # of another network
-    assert "re-implementations" not in said  # the control is none
+    results = read(write_run(tmp_path, make_grid(small=True)))
+    assert regimes.rows(results) == []
+    assert regimes.findings(results) == []
+    assert figures.leads(results) is None
+    assert "table_regimes" not in page.build(results)

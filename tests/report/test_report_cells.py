@@ -6,8 +6,9 @@ from made_up import read
 
 from asm.config.params import METHODS
 from asm.errors import InputError
-from asm.report.cells import estimate, focuses, load_grid, paper
-from asm.report.text import in_order
+from asm.report.cells import load_grid, paper
+from asm.report.estimates import estimate
+from asm.report.names import in_order
 
 
 def test_interval_is_students_t_by_hand():
@@ -15,7 +16,7 @@ def test_interval_is_students_t_by_hand():
     found = estimate([80.0, 82.0, 84.0])
     assert found.mean == pytest.approx(82.0)
     assert found.half == pytest.approx(4.968275, abs=1e-6)
-    assert str(found) == "82.00 ± 4.97 (3 seeds)"
+    assert str(found) == "82.00 ± 4.97"
 
 
 def test_two_seeds_use_the_t_quantile_of_one_degree_of_freedom():
@@ -29,21 +30,9 @@ def test_one_value_has_no_interval_and_none_are_skipped():
     assert estimate([None]) is None
 
 
-def test_cells_group_over_seeds_and_changes_are_compared_by_content(grid, write, tmp_path):
-    grid["cells"][-1]["changed"] = {"losses.replace_with_ce": ["consistency", "mutual"]}
-    grid["cells"][-1]["seed"] = 7
-    root = write(tmp_path, grid)
-    loaded = read(root)
-    group = loaded.group("synthetic", "n30", "asm", "au")
-    assert [c.seed for c in group.cells] == [0, 1, 2]
-    mixed = [g for g in loaded.groups() if len(g.changed.get("losses.replace_with_ce", [])) == 2]
-    assert len(mixed) == 1  # the order of the list does not make another setting
-    assert [c.seed for c in mixed[0].cells] == [0, 7]
-
-
 def test_missing_scores_file_is_blank_and_missing_directory_an_error(small, write, tmp_path):
     root = write(tmp_path, small, skip=("synthetic_n30_asm_s0",))
-    loaded = read(root, small)
+    loaded = read(root, small).grid
     blank = [c.cell for c in loaded.cells if c.scores is None]
     assert blank == ["synthetic_n30_asm_s0"]
     with pytest.raises(InputError, match="nowhere"):
@@ -103,26 +92,6 @@ def test_a_wrong_grid_is_an_error(small, write, tmp_path, change, expected):
         read(root, small)
 
 
-def test_the_focus_is_the_highest_symmetric_rate_with_both_methods(small, write, tmp_path):
-    small["noises"] |= {"n40": {"kind": "symmetric", "rate": 0.4}, "real": {"kind": "original", "rate": None}}
-    for noise, method in (("n40", "asm"), ("real", "asm"), ("real", "baseline")):
-        row = {
-            "dataset": "synthetic",
-            "noise": noise,
-            "method": method,
-            "seed": 0,
-            "init": "au",
-            "schedule": "fair",
-            "changed": {},
-        }
-        small["cells"].append({"cell": f"{noise}_{method}", **row})
-    root = write(tmp_path, small)
-    found = focuses(read(root, small))
-    assert [(f.dataset, f.noise) for f in found] == [("synthetic", "n30")]  # n40 has no baseline
-    (root / "scores" / "synthetic_n30_baseline_s0.json").unlink()
-    assert focuses(read(root, small))[0].noise == "n00"
-
-
 def test_data_sets_noises_and_weights_come_in_the_order_of_the_cells(small, write, tmp_path):
     small["datasets"]["a_new"] = small["datasets"]["synthetic"]
     small["noises"]["a_new"] = small["noises"]["n30"]
@@ -133,7 +102,7 @@ def test_data_sets_noises_and_weights_come_in_the_order_of_the_cells(small, writ
     assert (root / "report.yaml").read_text().index("a_new:") < (root / "report.yaml").read_text().index(
         "au:"
     )
-    found = read(root)
+    found = read(root).grid
     assert list(found.datasets) == ["synthetic", "a_new"]
     assert list(found.noises) == ["n00", "n30", "a_new"]
     assert list(found.inits) == ["au", "a_new"]
@@ -149,7 +118,7 @@ def test_titles_are_the_methods_own_and_the_papers_for_those_that_the_grid_lacks
     small["methods"] = {"baseline": {"title": "Base", "told_noise_rate": False}} | {
         "asm": {"title": "Ours", "told_noise_rate": False}
     }
-    loaded = read(write(tmp_path, small))
+    loaded = read(write(tmp_path, small)).grid
     assert [loaded.title(method) for method in ("baseline", "asm", "ran")] == ["Base", "Ours", "RAN"]
 
 

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -5,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from made_up import read, write_report, write_scores
+from made_up import quality, read, write_report, write_scores
 
 from asm.errors import InputError
 from asm.report import drawing, embeddings, figures
@@ -15,7 +16,7 @@ ALL = ["fig1_tsne", "figS2_tsne", "fig_accuracy", "fig_thresholds", "fig_mining"
 
 def draw(root, out):
     """Draws the figures alone; returns their stems."""
-    return [stem for stem, _ in figures.write(read(root), root / "tsne", out)]
+    return list(figures.write(read(root), root / "tsne", out))
 
 
 @pytest.fixture
@@ -73,18 +74,18 @@ def test_a_second_data_set_has_its_name_in_the_file(small, write, tmp_path, unsa
 
 def test_confusion_is_summed_over_seeds_and_shown_in_percent_of_the_row(grid, write, tmp_path):
     root = write(tmp_path, grid)
-    loaded = read(root, grid)
-    base, asm = (loaded.group("synthetic", "n30", m, "au") for m in ("baseline", "asm"))
-    figure = figures.confusion(loaded, base, asm)
+    results = read(root, grid)
+    focus = results.focuses[0]
+    figure = figures.confusion(results, focus)
     shown = [[float(t.get_text()) for t in axes.texts] for axes in figure.axes[:2]]
-    for group, values in zip((base, asm), shown, strict=True):
-        total = sum(np.array(d.test.confusion) for d in group.done)
+    for row, values in zip((focus.baseline, focus.asm), shown, strict=True):
+        total = sum(np.array(d.test.confusion) for d in row["scores"])
         assert np.allclose(np.reshape(values, (7, 7)), np.round(100 * total / total.sum(1, keepdims=True)))
 
 
 def test_thresholds_draw_t_n_as_one_minus_t_c(small, write, tmp_path):
     root = write(tmp_path, small)
-    scores = read(root, small).group("synthetic", "n30", "asm", "au").done[0]
+    scores = read(root, small).get("synthetic", "n30", "asm", "au")["scores"][0]
     with drawing.style():
         axes = figures.thresholds(scores, 3).axes[0]
     lines = [line for line in axes.get_lines() if len(line.get_ydata()) == 12]
@@ -99,7 +100,7 @@ def test_hyperparameter_panels_follow_the_cells_and_label_the_paper(grid, write,
     figure = figures.hyperparameters(read(root, grid))
     assert [axes.get_xlabel() for axes in figure.axes[3:]] == ["β", "ω", "γ"]
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
-    assert labels == ["ours: synthetic, 30 %", "paper: RAF-DB, no noise added"]
+    assert labels == ["ours: synthetic, 30 % noise", "paper: RAF-DB, no noise added"]
     paper_line = figure.axes[3].get_lines()[0]
     assert list(paper_line.get_ydata()) == [89.17, 90.28, 90.58, 90.22, 90.28, 90.31, 90.12]
     ours = figure.axes[0].containers[0].lines[0]
@@ -116,7 +117,8 @@ def test_hyperparameter_panels_follow_the_cells_and_label_the_paper(grid, write,
     write(tmp_path, more)
     figure = figures.hyperparameters(read(root, more))
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
-    assert set(labels) == {"ours: synthetic, 0 %", "ours: synthetic, 30 %", "paper: RAF-DB, no noise added"}
+    ours = {"ours: synthetic, 0 % noise", "ours: synthetic, 30 % noise"}
+    assert set(labels) == ours | {"paper: RAF-DB, no noise added"}
     at_30 = [axes.containers for axes in figure.axes[:2]]
     colours = [c.lines[0].get_color() for found in at_30 for c in found if "30 %" in c.get_label()]
     assert len(colours) == 2  # the same setting has the same colour in every panel
@@ -126,10 +128,11 @@ def test_hyperparameter_panels_follow_the_cells_and_label_the_paper(grid, write,
 
 
 def test_mining_without_wrong_labels_has_no_figure(small, write, tmp_path):
-    loaded = read(write(tmp_path, small), small)
-    assert figures.mining(loaded.group("synthetic", "n00", "asm", "au").done[0]) is None
-    assert figures.mining(loaded.group("synthetic", "n30", "asm", "au").done[0]) is not None
-    assert figures.mining(loaded.group("synthetic", "n30", "baseline", "au").done[0]) is None
+    results = read(write(tmp_path, small), small)
+    drawn = [("n00", "asm", False), ("n30", "asm", True), ("n30", "baseline", False)]
+    for noise, method, expected in drawn:
+        scores = results.get("synthetic", noise, method, "au")["scores"][0]
+        assert (figures.mining(scores) is not None) == expected
 
 
 def test_a_run_that_never_mined_still_draws(small, write, tmp_path, scores_of):
@@ -158,34 +161,34 @@ def test_a_malformed_tsne_file_is_named(small, write, tmp_path, spoil):
     np.savez(path, **arrays)
     if spoil == "text":
         path.write_text("no arrays")
-    group = read(root, small).group("synthetic", "n30", "asm", "au")
+    group = read(root, small).get("synthetic", "n30", "asm", "au")
     with pytest.raises(InputError, match=r"synthetic_n30_asm_s0\.npz"):
         embeddings.read_embedding(group, root / "tsne")
 
 
-def test_page_shows_every_table_and_figure_with_links_that_exist(run):
-    _, out = run
-    content = (out / "README.md").read_text(encoding="utf-8")
-    links = [part.split(")")[0] for part in content.split("](")[1:]]
-    assert len(links) == 8 * 2 + 3 + 7 * 2
-    assert all((out / link).is_file() for link in links)
-    assert "2,450 images, 2.0 % of them without a detected face (the whole frame is used)" in content
-    assert "1 more could not be read" in content
-    for heading in ("How to read this page", "Settings", "Shortcomings", "Table 1.", "Table 2.", "Table 3."):
-        assert heading in content
-    reading = content.split("## How to read this page")[1].split("##")[0]
-    assert reading.count("\n- ") == 5
-    shortcomings = content.split("## Shortcomings")[1].split("##")[0]
-    for part in ("NOT the analogue", "width 16 (64)", "RUL, EAC", "10 %, 20 %", "rest on one seed"):
-        assert part in shortcomings
+def test_accuracy_has_a_panel_a_noise_and_a_colour_a_method(many, write, tmp_path, scores_of):
+    root = write(tmp_path, many)
+    cell = next(c for c in many["cells"] if c["cell"] == "ferplus_n30_scn_s0")
+    longer = scores_of(cell, many)
+    longer["curves"] |= {"epoch": list(range(1, 31)), "accuracy": [0.8] * 30}
+    write_scores(root, longer)
+    with drawing.style():
+        figure = figures.accuracy(read(root), "ferplus", "au")
+    assert [axes.get_title() for axes in figure.axes] == ["0 % noise", "10 % noise", "30 % noise"]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["Baseline", "SCN", "RUL", "EAC", "ASM"]
+    assert figure.axes[2].get_xlim()[1] >= 30  # curves of different length all fit
+    assert figures.accuracy(read(root), "nowhere", "au") is None
 
 
-def test_page_says_when_there_are_no_hyperparameter_cells_and_names_blanks(small, write, tmp_path, unsaved):
-    out = write_report(write(tmp_path, small, skip=("synthetic_n00_asm_s0",)))
-    content = (out / "README.md").read_text(encoding="utf-8")
-    assert "cells with other hyper-parameters are not part of this profile" in content
-    assert "Not evaluated, hence blank: synthetic_n00_asm_s0." in content
-    assert "Without label noise ASM" not in content
+def test_vote_entropy_has_a_panel_for_each_setting(small, write, tmp_path):
+    root = write(tmp_path, small)
+    assert figures.vote_entropy(read(root)) is None
+    path = root / "scores" / "synthetic_n30_asm_s0.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"label_quality": quality(0.8, 0.9)}))
+    figure = figures.vote_entropy(read(root))
+    assert [axes.get_title() for axes in figure.axes] == ["synthetic, 30 % noise"]
+    steps = {tuple(line.get_ydata()[-2:]) for line in figure.axes[0].get_lines()}
+    assert steps == {(25.0, 100.0)}  # of 40 images 10 have entropy 0, 30 have 1
 
 
 def test_the_report_does_not_import_torch():

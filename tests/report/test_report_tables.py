@@ -5,261 +5,282 @@ import subprocess
 
 import pandas as pd
 import pytest
-from made_up import read, write_scores
+from hypothesis import given
+from hypothesis import strategies as st
+from made_up import quality, read, write_report, write_scores, write_timing
 
-from asm.report import comparison, tables
-from asm.report.cells import Estimate
-from asm.report.layout import Table, frame_of, tex
-
-OURS, BEST = "ours: synthetic", "ours: synthetic, best epoch (selected on test)"
+from asm.errors import InputError
+from asm.report import details, label_quality, tables
+from asm.report.estimates import Estimate, estimate
+from asm.report.layout import Beside, Table, frame_of, tex
+from asm.report.results import difference
 
 
 @pytest.fixture
 def loaded(grid, write, tmp_path):
-    root = write(tmp_path, grid)
-    return read(root, grid)
+    return read(write(tmp_path, grid), grid)
 
 
 def row(table: Table, **where) -> dict:
     frame = table.frame
     for column, value in where.items():
         frame = frame[frame[column] == value]
-    assert len(frame) == 1
+    assert len(frame) == 1, frame
     return frame.iloc[0].to_dict()
 
 
-def with_accuracies(grid, write, tmp_path, wanted):
-    return read(write(tmp_path, grid, accuracies=wanted), grid)
+def with_accuracies(grid, write, tmp_path, wanted, skip=()):
+    return read(write(tmp_path, grid, accuracies=wanted, skip=skip), grid)
 
 
-def test_table1_mean_interval_best_and_paper_columns(grid, write, tmp_path):
-    wanted = {f"synthetic_n30_asm_s{s}": a for s, a in enumerate((0.80, 0.82, 0.84))}
-    table = tables.table1(with_accuracies(grid, write, tmp_path, wanted))
-    asm = row(table, Noise="30 %", Method="ASM")
-    assert asm[OURS].mean == pytest.approx(82.0)
-    assert asm[OURS].half == pytest.approx(4.968275, abs=1e-6)
-    assert asm[BEST].mean == pytest.approx(83.2)
-    assert asm["paper: RAF-DB"] == 85.66
-    assert asm["paper: AffectNet (8 classes)"] == 59.75
-    ours = [c for c in table.frame if not c.startswith("paper: ")]
-    assert ours == ["Noise", "Method", OURS, BEST]
+# --- estimates and the frame ------------------------------------------------------------------------------
 
 
-def test_table1_rows_follow_the_paper_and_blanks_stay_blank(loaded):
-    table = tables.table1(loaded)
-    at_30 = table.frame[table.frame["Noise"] == "30 %"]
-    assert list(at_30["Method"]) == ["Baseline", "SCN", "RUL", "EAC", "ASM"]
-    assert row(table, Noise="30 %", Method="SCN")[OURS].half is None  # one seed
-    assert row(table, Noise="30 %", Method="EAC")[OURS] is None
-    assert row(table, Noise="10 %", Method="ASM")[OURS] is None  # a rate that was not run
-    clean = table.frame[table.frame["Noise"] == "0 %"]
-    assert list(clean["Method"]) == ["Baseline", "ASM"]
-    assert clean[[c for c in clean if c.startswith("paper")]].isna().all(axis=None)
-    assert list(dict.fromkeys(table.frame["Noise"])) == ["0 %", "10 %", "20 %", "30 %"]
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=9))
+def test_an_interval_is_symmetric_and_holds_the_mean(values):
+    found = estimate(values, signed=True)
+    assert found.mean == pytest.approx(sum(values) / len(values), abs=1e-9)
+    assert found.half >= 0
+    turned = estimate([-v for v in values], signed=True)
+    assert (turned.side, turned.half) == (-found.side, pytest.approx(found.half, abs=1e-9))
 
 
-def test_a_missing_cell_leaves_the_other_seeds_or_a_blank(grid, write, tmp_path):
-    root = write(tmp_path, grid, skip=("synthetic_n30_asm_s1", "synthetic_n30_scn_s0"))
-    table = tables.table1(read(root, grid))
-    assert row(table, Noise="30 %", Method="ASM")[OURS].n == 2
-    assert row(table, Noise="30 %", Method="SCN")[OURS] is None
+def test_differences_are_signed_and_never_minus_zero():
+    assert str(estimate([-0.004, 0.002], signed=True)) == "+0.00 ± 0.04"
+    assert estimate([-0.004, 0.002], signed=True).interval == "95 % interval +0.0 to +0.0, 2 seeds"
+    assert str(estimate([-1.5], signed=True)) == "-1.50"
+    assert estimate([-1.5], signed=True).interval == "one seed, no interval"
+    assert estimate([float("nan"), None]) is None
 
 
-def test_a_file_that_the_grid_does_not_name_never_appears(small, write, tmp_path):
+def test_a_lead_is_paired_over_shared_seeds(grid, write, tmp_path):
+    wanted = {f"synthetic_n30_asm_s{s}": a for s, a in enumerate((0.80, 0.83, 0.99))}
+    wanted |= {f"synthetic_n30_baseline_s{s}": a for s, a in enumerate((0.79, 0.81, 0.10))}
+    found = with_accuracies(grid, write, tmp_path, wanted, skip=("synthetic_n30_baseline_s2",))
+    asm, base = (found.get("synthetic", "n30", m, "au") for m in ("asm", "baseline"))
+    # differences 1 and 2: mean 1.5, half-width t(0.975, 1) * 0.7071 / sqrt(2) = 6.353; the mean is over
+    # all three
+    assert (asm["lead"].mean, asm["lead"].n) == (pytest.approx(1.5), 2)
+    assert asm["lead"].half == pytest.approx(6.353, abs=1e-3)
+    assert asm["lead"] == difference(found, asm, base)
+    assert asm["accuracy"].mean == pytest.approx(100 * (0.80 + 0.83 + 0.99) / 3)
+    assert base["lead"] is None
+
+
+def test_cells_of_one_setting_group_whatever_the_order_of_a_list(grid, write, tmp_path):
+    grid["cells"][-1] |= {"changed": {"losses.replace_with_ce": ["consistency", "mutual"]}, "seed": 7}
+    found = read(write(tmp_path, grid), grid)
+    mixed = found.cells[
+        found.cells["rule"].str.contains("consistency") & found.cells["rule"].str.contains("mutual")
+    ]
+    assert (set(mixed["seed"]), mixed["rule"].nunique()) == ({0, 7}, 1)
+
+
+def test_the_focus_is_the_highest_symmetric_rate_with_both_methods(small, write, tmp_path):
+    small["noises"] |= {"n40": {"kind": "symmetric", "rate": 0.4}, "real": {"kind": "original", "rate": None}}
+    for noise, method in (("n40", "asm"), ("real", "asm"), ("real", "baseline")):
+        cell = {"cell": f"{noise}_{method}", "dataset": "synthetic", "noise": noise, "method": method}
+        small["cells"].append(cell | {"seed": 0, "init": "au", "schedule": "fair", "changed": {}})
     root = write(tmp_path, small)
-    tables.write(read(root), tmp_path / "before")
-    stray = json.loads((root / "scores" / "synthetic_n30_asm_s0.json").read_text())
-    write_scores(root, stray | {"cell": "synthetic_n30_asm_s9", "seed": 9})
-    tables.write(read(root), tmp_path / "after")
-    for path in (tmp_path / "before").iterdir():
-        assert path.read_bytes() == (tmp_path / "after" / path.name).read_bytes()
+    assert [(f.dataset, f.noise) for f in read(root).focuses] == [("synthetic", "n30")]  # n40 has no baseline
+    (root / "scores" / "synthetic_n30_baseline_s0.json").unlink()
+    assert read(root).focuses[0].noise == "n00"
 
 
-@pytest.mark.parametrize(
-    ("asm", "base", "expected"),
-    [
-        (0.84, 0.86, "2.0 points below the baseline (synthetic: 84.0 against 86.0 %"),
-        (0.875, 0.86, "1.5 points above the baseline (synthetic: 87.5 against 86.0 %"),
-        (0.8601, 0.86, "level with the baseline (synthetic: 86.0 against 86.0 %"),
-    ],
-)
-def test_the_gap_without_noise_is_said_both_ways(small, write, tmp_path, asm, base, expected):
-    wanted = {"synthetic_n00_asm_s0": asm, "synthetic_n00_baseline_s0": base}
-    loaded = with_accuracies(small, write, tmp_path, wanted)
-    without, noisy = comparison.gaps(loaded)
-    assert without.startswith(f"Without label noise ASM is {expected}")
-    assert noisy.startswith("At 30 % noise ASM is")
-    alone = f"One of its two networks alone: {100 * asm - 1.1:.1f} %"  # the fixture's nets: 1.1 points lower
-    assert alone in without
-    assert "It calls 4.0 % of the right labels noisy." in without
+# --- the paper's tables -----------------------------------------------------------------------------------
+
+
+def test_table1_has_a_row_a_method_a_column_a_noise_and_the_papers_beside(many, write, tmp_path):
+    wanted = {f"ferplus_n30_asm_s{s}": a for s, a in enumerate((0.80, 0.82))}
+    table = tables.table1(with_accuracies(many, write, tmp_path, wanted))
+    assert list(table.frame) == ["Data set", "Method", "0 %", "10 %", "30 %"]
+    asm = row(table, Method="ASM", **{"Data set": "ferplus"})["30 %"]
+    assert (asm.ours.mean, asm.paper) == (pytest.approx(81), 86.69)
+    assert re.fullmatch(r"(\*\*)?81\.0(\*\*)? \(86\.7\)", str(asm))
+    assert row(table, Method="MAN", **{"Data set": "ferplus"})["30 %"].paper is None  # the paper has none
+    assert row(table, Method="ASM", **{"Data set": "synthetic"})["30 %"].paper is None  # not the paper's data
+    assert list(table.frame["Method"][:5]) == ["Baseline", "SCN", "RUL", "EAC", "ASM"]
+    assert len(set(table.anchors)) == len(table.frame)
+    numbers = table.numbers().set_index(["Data set", "Method"]).loc[("ferplus", "ASM")]
+    assert [numbers[f"30 %{c}"] for c in ("", ", seeds", ", paper")] == [81.0, 2, 86.69]
+
+
+def test_the_highest_of_each_column_is_bold(many, write, tmp_path):
+    wanted = {c["cell"]: 0.5 for c in many["cells"] if c["method"] != "scn"}
+    wanted |= {c["cell"]: 0.9 for c in many["cells"] if c["method"] == "scn"}
+    frame = tables.table1(with_accuracies(many, write, tmp_path, wanted)).frame
+    best = frame[["0 %", "10 %", "30 %"]].map(lambda entry: entry.best)
+    assert set(frame.loc[best.all(axis=1), "Method"]) == {"SCN"}
+    assert not best[frame["Method"] != "SCN"].any(axis=None)
+
+
+def test_rendered_faces_stand_beside_the_papers_raf_db(loaded):
+    table = tables.table1(loaded)
+    assert row(table, Method="ASM")["30 %"].paper == 85.66
+    assert "not the level" in table.notes[1]
+
+
+def test_real_labels_are_a_column_and_have_a_lead(small, write, tmp_path):
+    small["noises"]["real"] = {"kind": "original", "rate": None}
+    real = [
+        c | {"cell": f"real_{c['method']}", "noise": "real"} for c in small["cells"] if c["noise"] == "n30"
+    ]
+    small["cells"] += real
+    found = with_accuracies(small, write, tmp_path, {"real_baseline": 0.6, "real_asm": 0.7})
+    assert "real labels" in tables.table1(found).frame
+    leads = tables.table_leads(found)
+    assert row(leads, Noise="real labels")["ASM − baseline"].mean == pytest.approx(10)
+    assert row(leads, Noise="30 %")["right called noisy, %"] == "4.0"
 
 
 def test_the_control_tells_what_two_networks_gain(small, write, tmp_path):
     small["methods"]["two_networks"] = {"title": "Two networks", "told_noise_rate": False}
     small["cells"] += [
-        {**cell, "cell": cell["cell"].replace("asm", "two_networks"), "method": "two_networks"}
-        for cell in small["cells"]
-        if cell["method"] == "asm"
-    ]
-    wanted = {"asm": 0.86, "baseline": 0.8, "two_networks": 0.81}
-    accuracies = {f"synthetic_n30_{method}_s0": value for method, value in wanted.items()}
-    loaded = with_accuracies(small, write, tmp_path, accuracies)
-    noisy = next(line for line in comparison.gaps(loaded) if line.startswith("At 30 %"))
-    assert "6.0 points above the baseline" in noisy
-    assert (
-        "and 5.0 points above the control, two networks (no interval; that is itself 1.0 points above"
-        in noisy
+        c | {"cell": c["cell"].replace("asm", "two"), "method": "two_networks"}
+        for c in small["cells"] if c["method"] == "asm"
+    ]  # fmt: skip
+    wanted = {f"synthetic_n30_{m}_s0": v for m, v in (("asm", 0.86), ("baseline", 0.8), ("two", 0.81))}
+    line = row(tables.table_leads(with_accuracies(small, write, tmp_path, wanted)), Noise="30 %")
+    assert (line["control − baseline"].mean, line["ASM − control"].mean) == (
+        pytest.approx(1),
+        pytest.approx(5),
     )
-    assert not any("Two networks" in line for line in comparison.ranks(loaded))  # no method of its own
-
-
-def test_the_gap_is_paired_over_shared_seeds(grid, write, tmp_path):
-    asm, base = (0.80, 0.83, 0.99), (0.79, 0.81, 0.10)
-    wanted = {f"synthetic_n30_asm_s{s}": a for s, a in enumerate(asm)}
-    wanted |= {f"synthetic_n30_baseline_s{s}": a for s, a in enumerate(base)}
-    root = write(tmp_path, grid, accuracies=wanted, skip=("synthetic_n30_baseline_s2",))
-    note = next(n for n in comparison.gaps(read(root, grid)) if n.startswith("At 30 %"))
-    # differences 1 and 2: mean 1.5, half-width t(0.975, 1) * 0.7071 / sqrt(2) = 6.353
-    assert "81.5 against 80.0 %; paired over 2 seeds, 95 % interval -4.9 to +7.9 points" in note
-
-
-def test_networks_are_told_apart_from_the_pair(loaded):
-    table = tables.table1_networks(loaded)
-    assert set(table.frame["Method"]) == {"ASM"}  # one-network methods have no such row
-    for line in table.frame.to_dict("records"):
-        assert line["pair"].mean - line["net 1"].mean == pytest.approx(1.1)
-        assert line["pair − mean of nets (points)"] == pytest.approx(1.1)
+    assert (line["baseline repeats, %"], line["ASM repeats, %"]) == ("50", "5")
 
 
 def test_table2_matches_rows_by_what_they_change(grid, write, tmp_path):
-    names = {"AT": 0, "AT + L_mut": 1, "AT + L_usc": 2}
+    rows = {
+        "AT": 0,
+        "AT + L_mut": 1,
+        "AT + L_usc": 2,
+        "ASM, Eq. 3 as printed": 3,
+        "ASM, noisy samples dropped": 4,
+    }
     wanted = {f"synthetic_n30_asm-{i}_s0": 0.7 + i / 100 for i in range(5)}
     table = tables.table2(with_accuracies(grid, write, tmp_path, wanted))
-    assert len(table.frame) == 7
-    for name, i in names.items():
-        assert row(table, Setting=name)["ours"].mean == pytest.approx(70 + i)
-    assert row(table, Setting="ASM, confidence of Eq. 3 as printed (max)")["ours"].mean == pytest.approx(73)
-    dropped = row(table, Setting="ASM, noisy samples dropped")
-    assert dropped["ours"].mean == pytest.approx(74)
-    assert (dropped["L_mut"], dropped["L_usc"]) == ("✓", "×")
+    for name, i in rows.items():
+        assert row(table, Setting=name)["synthetic, 30 % noise"].mean == pytest.approx(70 + i)
     full = row(table, Setting="AT + L_mut + L_usc (ASM)")
-    assert full["ours"].n == 3
-    assert full["paper: RAF-DB, no noise added"] == 90.58
-    marks = table.frame[["AT", "L_mut", "L_usc"]].head(5).to_numpy().tolist()
-    assert marks == [list("×××"), list("✓××"), list("✓✓×"), list("✓×✓"), list("✓✓✓")]
-    assert row(table, Setting="baseline")["net 1"] is None
+    assert (full["synthetic, 30 % noise"].n, full["paper: RAF-DB, no noise"]) == (3, 90.58)
+    assert len(table.frame) == 7
 
 
-def test_table2_lists_any_other_combination(grid, write, tmp_path):
-    grid["cells"][-1]["changed"] = {"losses.beta": 0.2, "losses.drop_noisy": True}
-    table = tables.table2(read(write(tmp_path, grid), grid))
-    assert row(table, Setting="ASM, β 0.2 + noisy samples dropped")["ours"] is not None
+def test_tables_without_their_cells_are_the_papers_alone_and_say_so(small, write, tmp_path):
+    found = read(write(tmp_path, small), small)
+    for table, note in (
+        (tables.table2(found), "has none"),
+        (tables.table_s1(found), "not part of this profile"),
+    ):
+        assert any(note in n for n in table.notes)
+        assert not table.frame.map(lambda v: isinstance(v, Estimate)).any(axis=None)
 
 
-def test_tables_without_their_cells_are_blank_and_say_so(small, write, tmp_path):
-    loaded = read(write(tmp_path, small), small)
-    for table in (tables.table2(loaded), tables.table_s1(loaded)):
-        assert "not part of this profile" in table.notes[0]
-        assert all(c not in table.frame or table.frame[c].isna().all() for c in ("ours", "net 1", OURS))
+def test_table3_has_methods_that_only_we_or_the_paper_have(many, write, tmp_path):
+    table = tables.table3(
+        with_accuracies(many, write, tmp_path, {"ferplus_n00_man_s0": 0.86, "ferplus_n00_man_s1": 0.87})
+    )
+    methods = ["Baseline", "IPA2LT†", "RAN", "SCN", "DACL", "RUL", "EAC", "ASM", "DMUE", "MAN", "JoCoR"]
+    assert list(table.frame["Method"]) == methods
+    ran, man = (row(table, Method=m)["ours: ferplus"] for m in ("RAN", "MAN"))
+    assert (ran.ours, ran.paper) == (None, 88.55)
+    assert (man.ours.mean, man.paper) == (pytest.approx(86.5), None)
 
 
 def test_supplement_thresholds_use_the_defaults_of_the_grid(grid, write, tmp_path):
+    start, ours = "[T_n, T_c] at the start", "ours: synthetic, 30 % noise"
     table = tables.table_s1(read(write(tmp_path, grid), grid))
-    start, ours = "[T_n, T_c] at the start", "ours: synthetic, 30 %"
     found = {(r[start], r["Thresholds"]): r[ours] for r in table.frame.to_dict("records")}
-    assert found["[0.2, 0.8]", "adaptive"].n == 3
-    assert found["[0.2, 0.8]", "fixed"].n == 1
-    assert found["[0.1, 0.9]", "adaptive"].n == 1
-    assert found["[0.1, 0.9]", "fixed"] is None
-    assert table.frame["paper: FERPlus"].notna().all()
+    assert [found["[0.2, 0.8]", kind].n for kind in ("adaptive", "fixed")] == [3, 1]
+    assert (found["[0.1, 0.9]", "adaptive"].n, found["[0.1, 0.9]", "fixed"]) == (1, None)
     grid["defaults"] = {"thresholds.init_clean": 0.6, "thresholds.init_noisy": 0.4}
-    table = tables.table_s1(read(tmp_path, grid))
-    assert row(table, **{start: "[0.4, 0.6]", "Thresholds": "adaptive"})[ours].n == 3
-    assert row(table, **{start: "[0.4, 0.6]", "Thresholds": "adaptive"})["paper: RAF-DB"] is None
+    line = row(tables.table_s1(read(tmp_path, grid)), **{start: "[0.4, 0.6]", "Thresholds": "adaptive"})
+    assert (line[ours].n, line["paper: RAF-DB"]) == (3, None)
 
 
-def test_mining_takes_the_last_epoch_and_blanks_what_does_not_exist(small, write, tmp_path, scores_of):
-    root = write(tmp_path, small)
-    cell = next(c for c in small["cells"] if c["cell"] == "synthetic_n30_asm_s0")
-    scores = scores_of(cell, small)
-    scores["mining"]["noisy_recall"][-1] = 0.625
-    scores["mining"]["wrong_share"]["ambiguous"][-1] = None
-    write_scores(root, scores)
-    table = tables.table_mining(read(root, small))
-    noisy = row(table, Noise="30 %")
-    assert noisy["noisy: recall %"] == pytest.approx(62.5)
-    assert noisy["ambiguous: wrong labels %"] is None
-    assert noisy["AUROC of wrong labels"] == pytest.approx(0.97)
-    assert row(table, Noise="0 %")["noisy: precision %"] is None
-    assert "vote entropy: Spearman ρ" not in table.frame  # no cell has it, and a note says so
-    assert any("vote entropy: Spearman ρ" in n for n in table.notes if n.startswith("Left out"))
+def test_eq_3_as_printed_has_rows_among_the_methods_where_it_is_run_throughout(small, write, tmp_path):
+    for noise in ("n00", "n30"):
+        cell = {
+            "cell": f"{noise}_max",
+            "noise": noise,
+            "method": "asm",
+            "changed": {"thresholds.confidence": "max"},
+        }
+        small["cells"].append(small["cells"][-1] | cell)
+    table = tables.table1(with_accuracies(small, write, tmp_path, {"n30_max": 0.77}))
+    printed = row(table, Method="ASM, Eq. 3 as printed")["30 %"]
+    assert (printed.ours.mean, printed.paper) == (pytest.approx(77), None)
+    small["cells"] = [c for c in small["cells"] if c["cell"] != "n00_max"]
+    found = read(tmp_path, small)
+    assert not tables.table1(found).frame["Method"].str.contains("printed").any()
+    assert tables.table2(found).frame["Setting"].str.contains("printed").any()
 
 
-def test_several_data_sets_and_weights_have_their_own_columns_and_rows(small, write, tmp_path):
-    small["datasets"]["ferplus"] = {"source": "ferplus", "classes": 7}
-    small["noises"]["real"] = {"kind": "original", "rate": None}
-    small["inits"]["scratch"] = {"weights": "none"}
-    for i, (dataset, noise, init) in enumerate([("ferplus", "real", "au"), ("synthetic", "n30", "scratch")]):
-        new = {"cell": f"more{i}", "dataset": dataset, "noise": noise, "init": init}
-        small["cells"].append(small["cells"][-1] | {"method": "asm", "seed": 0} | new)
-    table = tables.table1(read(write(tmp_path, small), small))
-    assert row(table, Noise="30 %", Method="ASM", Weights="scratch")[OURS].n == 1
-    assert row(table, Noise="30 %", Method="ASM", Weights="au")[OURS].n == 1
+# --- the details ------------------------------------------------------------------------------------------
+
+# Against the paper's ASM > EAC > RUL > SCN > Baseline two of the ten pairs are the other way round, EAC
+# above ASM and SCN above RUL: tau = (8 - 2) / 10. Of the eight others two hold 0: EAC - RUL (9 and 7: 8 +-
+# 12.7) and EAC - SCN (7.5 and 5.3: 6.4 +- 14.0).
+AT_30 = {
+    "baseline": (70.0, 72.0),
+    "scn": (81.5, 83.7),
+    "rul": (80.0, 82.0),
+    "eac": (89.0, 89.0),
+    "asm": (86.0, 88.0),
+}
 
 
-def test_written_files_carry_caption_labels_and_numbers(grid, write, tmp_path):
-    root = write(tmp_path, grid)
-    tables.write(read(root), tmp_path / "out")
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    stems = ("table1", "table1_networks", "table2", "table3", "table_related", "table_s1")
-    stems += ("table_fit", "table_mining")
-    others = {"cells.csv", "per_class.csv", "cost.csv"}
-    assert names == {f"{s}.{e}" for s in stems for e in ("md", "csv", "tex")} | others
-    said = ["Profile made_up", "width 16", "12 epochs", "mean of the last 5 epochs", "torch 2.11.0"]
-    said += ["NOT the analogue", "rendered: compare", "seeds: 0, 1, 2", "au = synthetic"]
-    for stem in stems:
-        for kind in ("md", "tex"):
-            content = (tmp_path / "out" / f"{stem}.{kind}").read_text(encoding="utf-8")
-            assert kind == "md" or content.isascii()
-            assert [part for part in said if part not in content.replace("\\", "")] == []
-    csv = pd.read_csv(tmp_path / "out" / "table1.csv")
-    asm = csv[(csv["Noise"] == "30 %") & (csv["Method"] == "ASM")].iloc[0]
-    assert asm["ours: synthetic, seeds"] == 3
-    assert asm["ours: synthetic, half-width of 95 % CI"] > 0
-    classes = pd.read_csv(tmp_path / "out" / "per_class.csv")
-    assert len(classes) == 7 * 16  # classes x settings
-    assert len(pd.read_csv(tmp_path / "out" / "cells.csv")) == len(grid["cells"])
+def at_30(dataset: str = "ferplus") -> dict[str, float]:
+    return {f"{dataset}_n30_{m}_s{s}": v / 100 for m, values in AT_30.items() for s, v in enumerate(values)}
 
 
-def test_the_note_on_weights_and_rendering_follows_the_grid(small, write, tmp_path):
-    small["inits"]["au"]["weights"] = "msceleb"
-    small["datasets"]["synthetic"]["source"] = "rafdb"
-    root = write(tmp_path, small)
-    tables.write(read(root), tmp_path / "out")
-    content = (tmp_path / "out" / "table1.md").read_text(encoding="utf-8")
-    assert "NOT the analogue" not in content
-    assert "rendered" not in content
+def test_the_order_is_compared_with_the_papers_by_hand(many, write, tmp_path):
+    table = details.table_order(with_accuracies(many, write, tmp_path, at_30()))
+    line = row(table, Noise="30 %", **{"Data set": "ferplus"})
+    assert line["ours"] == "EAC > ASM > SCN > RUL > Baseline"
+    assert line["the paper's"] == "ASM > EAC > RUL > SCN > Baseline (FERPlus)"
+    assert line["Kendall's tau"] == pytest.approx(0.6)
+    assert line["pairs as in the paper"] == "8 of 10, 6 beyond chance"
+    assert row(table, Noise="30 %", **{"Data set": "synthetic"})["the paper's"].endswith("(RAF-DB)")
+    assert "MAN" not in line["ours"]  # the paper has no figures of it
 
 
-def test_latex_escapes_and_keeps_symbols():
-    assert tex("a_b & 5 % ± L_mut #1") == r"a\_b \& 5 \% $\pm$ $L_{mut}$ \#1"
-    table = Table("t", "T.", frame_of([{"a_1": Estimate(1.0, 0.5, 2), "b": None}]), [])
-    latex = table.latex([])
-    assert r"a\_1" in latex
-    assert r"1.00 $\pm$ 0.50 (2 seeds)" in latex
-    assert [latex.count(r) for r in ("\\toprule", "\\midrule", "\\bottomrule", "\\hline")] == [1, 1, 1, 0]
+def test_both_schedules_have_their_own_rows_and_the_common_baseline(many, write, tmp_path):
+    many["cells"] += [
+        c | {"cell": f"{c['cell']}_pub", "schedule": "published"}
+        for c in many["cells"] if c["dataset"] == "ferplus" and c["method"] not in ("baseline", "asm")
+    ]  # fmt: skip
+    wanted = at_30() | {f"ferplus_n30_scn_s{s}_pub": a for s, a in enumerate((0.90, 0.92))}
+    found = with_accuracies(many, write, tmp_path, wanted)
+    where = {"Data set": "ferplus", "Method": "SCN", "Noise": "30 %"}
+    table = details.table_accuracy(found)
+    assert row(table, **where, Schedule="common")["accuracy"].mean == pytest.approx(82.6)
+    own = row(table, **where, Schedule="own paper's")
+    assert own["accuracy"].mean == pytest.approx(91)
+    assert own["− baseline (points)"].mean == pytest.approx(20)  # 90 - 70 and 92 - 72
+    order = row(details.table_order(found), Noise="30 %", Schedule="own paper's", **{"Data set": "ferplus"})
+    assert order["ours"].startswith("SCN > ")  # with the common cells of ASM and the baseline
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_compiles(grid, write, tmp_path):
-    root = write(tmp_path, grid)
-    tables.write(read(root), tmp_path / "out")
-    inputs = "".join(f"\\input{{{p.name}}}" for p in sorted((tmp_path / "out").glob("*.tex")))
-    packages = r"\documentclass{article}\usepackage{booktabs,graphicx,amssymb}\begin{document}"
-    (tmp_path / "out" / "all.tex").write_text(packages + inputs + r"\end{document}")
-    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "all.tex"]
-    run = subprocess.run(command, cwd=tmp_path / "out", capture_output=True, text=True)
-    assert run.returncode == 0, re.findall(r"^!.*", run.stdout, re.M)
+def test_networks_are_told_apart_from_the_pair(loaded):
+    table = details.table_accuracy(loaded)
+    asm = row(table, Noise="30 %", Method="ASM")
+    assert float(asm["net 1"]) == pytest.approx(asm["accuracy"].mean - 1.1, abs=0.01)  # the fixture's nets
+    assert asm["a net − baseline (points)"].mean == pytest.approx(asm["− baseline (points)"].mean - 1.1)
+    assert row(table, Noise="30 %", Method="Baseline")["net 1"] is None
+
+
+def test_changes_and_weights_are_paired_differences(grid, write, tmp_path):
+    grid["inits"]["scratch"] = {"weights": "none"}
+    grid["cells"].append(grid["cells"][0] | {"cell": "scratch", "init": "scratch"})
+    wanted = {"synthetic_n30_asm-3_s0": 0.77, "synthetic_n30_asm_s0": 0.78}
+    wanted |= {"synthetic_n00_baseline_s0": 0.75, "scratch": 0.70}
+    found = with_accuracies(grid, write, tmp_path, wanted)
+    changed = row(details.table_changes(found), Method="ASM, Eq. 3 as printed")
+    assert changed["− ASM (points)"].mean == pytest.approx(-1)
+    weights = details.table_weights(found).frame.to_dict("records")
+    assert [(w["Method"], w["au − scratch (points)"].mean) for w in weights] == [
+        ("Baseline", pytest.approx(5))
+    ]
 
 
 def test_fit_and_mining_by_hand(small, write, tmp_path, scores_of):
@@ -267,16 +288,129 @@ def test_fit_and_mining_by_hand(small, write, tmp_path, scores_of):
     cell = next(c for c in small["cells"] if c["cell"] == "synthetic_n30_asm_s0")
     scores = scores_of(cell, small)
     scores["fit"] = {"right": 0.9, "wrong": 0.4}
-    scores["mining"]["right_noisy"][-1] = 0.123
-    scores["mining"]["right_noisy_by_class"] |= {"anger": 0.3, "fear": None}
-    scores["mining"]["clean_threshold_start"] = 0.71
-    write_scores(root, scores)
-    loaded = read(root, small)
-    asm = row(tables.table_fit(loaded), Noise="30 %", Method="ASM")
-    assert list(asm.values())[3:] == [90.0, 40.0, 0.71, 12.3, "anger (30.0 %)", 1]
-    assert row(tables.table_fit(loaded), Noise="30 %", Method="Baseline")["most of"] is None
-    assert any(
-        line.endswith("It calls 12.3 % of the right labels noisy.") for line in comparison.gaps(loaded)
+    mining = scores["mining"]
+    mining["right_noisy"][-1], mining["clean_threshold_start"], mining["noisy_recall"][-1] = (
+        0.123,
+        0.71,
+        0.625,
     )
-    cells = tables.per_cell(loaded).set_index("cell").loc["synthetic_n30_asm_s0"]
-    assert (cells["fit_right"], cells["fit_wrong"]) == (0.9, 0.4)
+    mining["right_noisy_by_class"] |= {"anger": 0.3, "fear": None}
+    mining["wrong_share"]["ambiguous"][-1] = None
+    write_scores(root, scores)
+    found = read(root)
+    asm = row(details.table_fit(found), Noise="30 %", Method="ASM")
+    assert list(asm.values())[2:] == ["90.0", "40.0", "0.71", "12.3", "anger (30.0 %)"]
+    assert row(details.table_fit(found), Noise="30 %", Method="Baseline")["most of"] is None
+    line = row(details.table_mining(found), Noise="30 %")
+    assert (line["noisy: recall %"], line["ambiguous: wrong %"]) == ("62.5", None)
+    assert "vote entropy: ρ" not in line  # no cell has it
+    assert row(details.table_mining(found), Noise="0 %")["noisy: precision %"] is None
+
+
+def test_cost_is_the_median_over_seeds_beside_the_baselines(many, write, tmp_path):
+    seconds = {f"synthetic_n30_{m}_s{s}": [2.0, 4.0] for m in ("baseline", "scn") for s in range(2)}
+    seconds |= {"synthetic_n30_asm_s0": [4.0, 8.0, 12.0], "synthetic_n30_asm_s1": [10.0]}
+    seconds |= {"synthetic_n00_eac_s0": [77.0]}  # not its noisiest setting, but the one that was timed
+    root = write(tmp_path, many)
+    table = details.table_cost(read(root, timing=write_timing(tmp_path / "timed", seconds)))
+    asm, eac = (row(table, Method=m) for m in ("ASM", "EAC"))
+    # seconds: mean over the epochs (8 and 10), then the median of the two cells; the baseline's is 3
+    assert (asm["seconds per epoch"], asm["× baseline"], asm["networks"]) == (9, 3, 2)
+    assert (eac["seconds per epoch"], eac["× baseline"]) == (77, None)  # no baseline was timed there
+    assert (asm["forward passes per sample"], asm["parameters, millions"]) == ("3.00", "1.40")
+    assert "Told the noise rate, which the others are not: JoCoR." in table.notes[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", "cannot be read"),
+        ("epoch,busy_seconds\n1,fast\n", "cannot be read"),
+        ("epoch,busy_seconds\n", "expected positive seconds"),
+    ],
+)
+def test_a_malformed_timing_file_is_named(small, write, tmp_path, content, expected):
+    root = write(tmp_path, small)
+    (tmp_path / "timing" / "synthetic_n30_asm_s0.csv").write_text(content)
+    with pytest.raises(InputError, match=rf"synthetic_n30_asm_s0\.csv: .*{expected}"):
+        read(root)
+    with pytest.raises(InputError, match="nowhere: expected the directory of timing files"):
+        read(root, timing=tmp_path / "nowhere")
+
+
+def test_what_the_mining_finds_beside_the_best_rival(small, write, tmp_path):
+    root = write(tmp_path, small)
+    path = root / "scores" / "synthetic_n30_asm_s0.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"label_quality": quality(0.8, 0.9)}))
+    found = read(root)
+    line = row(tables.table_found(found), Noise="30 %")
+    assert [line[f"{k}, %"] for k in ("called noisy", "of these wrong", "of the wrong found")] == [
+        "30.0",
+        "70.0",
+        "80.0",
+    ]
+    assert line["AUROC, wrong"] == "0.800; loss 0.900"
+    assert line["ambiguous among clean / ambiguous / noisy, %"] == "5 / 20 / –"
+    subsets = label_quality.table_subsets(found).frame.iloc[0]
+    assert subsets["clean: samples %"] == pytest.approx(100 / 3)
+    assert (subsets["noisy: ambiguous %"], subsets["clean: vote entropy"]) == (None, pytest.approx(0.75))
+    ranked = label_quality.table_ambiguous(found).frame
+    assert list(ranked["Measure"]) == ["AUROC", "rank correlation with the vote entropy"]
+    assert ranked.iloc[0]["ASM, depth in the band"] == "0.800 [0.790, 0.810]"
+    assert label_quality.table_wrong_sets(found).frame.iloc[0]["loss"] == "60.0 / 90.0"
+
+
+# --- the files --------------------------------------------------------------------------------------------
+
+
+def test_a_missing_cell_leaves_the_other_seeds_or_a_blank(grid, write, tmp_path):
+    found = with_accuracies(grid, write, tmp_path, {}, skip=("synthetic_n30_asm_s1", "synthetic_n30_scn_s0"))
+    table = tables.table1(found)
+    assert row(table, Method="ASM")["30 %"].ours.n == 2
+    assert "SCN" not in set(table.frame["Method"])
+    assert details.per_cell(found).set_index("cell").loc["synthetic_n30_scn_s0", "accuracy":].isna().all()
+
+
+def test_files_hold_every_cell_and_class(grid, write, tmp_path, no_figures):
+    root = write(tmp_path, grid)
+    out = write_report(root)
+    cells = pd.read_csv(out / "tables" / "cells.csv")
+    assert list(cells["cell"]) == [c["cell"] for c in grid["cells"]]
+    scores = json.loads((root / "scores" / "synthetic_n30_asm_s0.json").read_text())
+    line = cells.set_index("cell").loc["synthetic_n30_asm_s0"]
+    assert line["accuracy"] == pytest.approx(100 * scores["test"]["accuracy"]["last5"], abs=1e-3)
+    assert len(pd.read_csv(out / "tables" / "per_class.csv")) == 7 * 16  # classes x settings
+    plotted = pd.read_csv(out / "plots" / "synthetic_n30.csv").set_index("cell")
+    assert set(plotted.index) == {c["cell"] for c in grid["cells"] if c["noise"] == "n30"}
+    shown = plotted.loc["synthetic_n30_asm_s0", "accuracy"]
+    assert list(shown) == pytest.approx([100 * v for v in scores["curves"]["accuracy"]], abs=1e-3)
+    stray = scores | {"cell": "synthetic_n30_asm_s9", "seed": 9}
+    write_scores(root, stray)  # a file that the grid does not name
+    again = write_report(root, tmp_path / "again")
+    for name in ("cells.csv", "table1.csv"):
+        assert (out / "tables" / name).read_bytes() == (again / "tables" / name).read_bytes()
+
+
+def test_latex_escapes_and_keeps_symbols():
+    assert tex("a_b & 5 % ± L_mut #1") == r"a\_b \& 5 \% $\pm$ $L_{mut}$ \#1"
+    table = Table(
+        "t",
+        "T",
+        frame_of([{"a_1": Estimate(1.0, 0.5, 2), "b": Beside(Estimate(2, None, 1), 3.0, best=True)}]),
+        [],
+    )
+    latex = table.latex()
+    assert r"a\_1" in latex
+    assert r"1.00 $\pm$ 0.50 & \textbf{2.0} (3.0)" in latex
+    assert [latex.count(r) for r in ("\\toprule", "\\midrule", "\\bottomrule", "\\hline")] == [1, 1, 1, 0]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(grid, write, tmp_path, no_figures):
+    out = write_report(write(tmp_path, grid)) / "tables"
+    inputs = "".join(f"\\input{{{p.name}}}" for p in sorted(out.glob("*.tex")))
+    packages = r"\documentclass{article}\usepackage{booktabs,graphicx,amssymb}\begin{document}"
+    (out / "all.tex").write_text(packages + inputs + r"\end{document}")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "all.tex"]
+    run = subprocess.run(command, cwd=out, capture_output=True, text=True)
+    assert run.returncode == 0, re.findall(r"^!.*", run.stdout, re.M)

@@ -1,9 +1,10 @@
 """ASM's rule and its rivals: by hand, against the libraries, and on a small run with votes."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
-from cleanlab.rank import get_label_quality_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -63,8 +64,29 @@ def test_rivals_by_hand_and_the_loss_ranks_as_self_confidence():
     np.testing.assert_allclose(scores["entropy"][0], -0.9 * np.log(0.9) - 0.1 * np.log(0.1))
     # cleanlab maps the margin of the label, from -1 to 1, to 0 to 1
     np.testing.assert_allclose(scores["normalized_margin"][[0, 2]], [1 - (0.8 + 1) / 2, 1 - (-0.7 + 1) / 2])
-    confident = get_label_quality_scores(LABELS, PROBS, method="self_confidence")
-    assert (np.argsort(scores["loss"]) == np.argsort(-confident)).all()
+    assert (np.argsort(scores["loss"]) == np.argsort(-PROBS[np.arange(6), LABELS])).all()
+
+
+@given(arrays(float, (12, 4), elements=st.floats(0, 1)), arrays(np.int64, 12, elements=st.integers(0, 3)))
+@settings(max_examples=60, deadline=None)
+def test_cleanlabs_scores_are_cleanlabs_to_the_bit(raw, labels):
+    rank = pytest.importorskip("cleanlab.rank", reason="cleanlab is an extra")
+    probs = (raw + 1e-9) / (raw + 1e-9).sum(axis=1, keepdims=True)
+    labels[:4] = range(4)  # cleanlab wants every class
+    for name in ("normalized_margin", "confidence_weighted_entropy"):
+        theirs = rank.get_label_quality_scores(labels, probs, method=name)
+        np.testing.assert_array_equal(label_quality.rivals(probs, labels)[name], 1 - theirs)
+
+
+def test_without_cleanlab_its_list_is_blank_and_all_else_is_there(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
+    assert label_quality.label_issues(PROBS, LABELS) is None
+    rule = MiningRule(PROBS, LABELS, "label", PREVIOUS)
+    wrong = np.array([False, False, True, False, True, False])
+    scores = label_quality.wrong_label_scores(rule) | label_quality.rivals(PROBS, LABELS)
+    found = label_quality._wrong(wrong, rule, scores, PROBS, LABELS)
+    assert found.cleanlab is None
+    assert found.subset == Hits(samples=1, precision=1.0, recall=0.5)
 
 
 small_scores = arrays(float, 30, elements=st.integers(0, 6).map(float))

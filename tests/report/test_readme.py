@@ -1,0 +1,49 @@
+"""The README's numbers are those of the committed reports, and its links lead somewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+
+
+def rows(path: Path) -> list[list[str]]:
+    """The cells of every table's row, without anchors."""
+    lines = re.sub(r"<a .*?</a>", "", path.read_text(encoding="utf-8")).splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+
+
+def test_the_table_of_the_readme_is_the_one_of_the_ferplus_page():
+    page = rows(ROOT / "profiles" / "ferplus" / "reports" / "README.md")
+    ours = {row[1]: row[2:6] for row in page if row[0] == "ferplus" and len(row) == 7}
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = [line for line in text.split("## ")[0].splitlines() if line.startswith("|")][2:]
+    assert len(table) == 6
+    for line in table:
+        method, *shown = (cell.strip() for cell in line.strip("|").split("|"))
+        assert shown == ours[method]
+
+
+def test_the_readme_is_short():
+    text = re.sub(r"```.*?```", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(text.split()) < 1000
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_lead_to_files(page):
+    for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / link).exists(), link
+
+
+def test_one_version_everywhere():
+    shown = subprocess.run(
+        [sys.executable, "-m", "asm", "--version"], cwd=ROOT, capture_output=True, text=True
+    )
+    version = shown.stdout.split()[-1]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert f"\n## {version}\n" in (ROOT / "CHANGELOG.md").read_text()
