@@ -68,7 +68,12 @@ def apply(dataset: base.FaceDataset, root: Path, name: object) -> base.FaceDatas
         file=sys.stderr,
     )
     changed = table.assign(true=true, corrected_from=corrected_from)[kept].reset_index(drop=True)
-    corrected = replace(dataset, table=changed, read=Some(dataset.read, np.flatnonzero(kept)))
+    corrected = replace(
+        dataset,
+        table=changed,
+        read=Some(dataset.read, np.flatnonzero(kept)),
+        left_out={file: why for file, why in dataset.left_out.items() if root / file != path},
+    )
     return base.check(_without_emptied(corrected, table.true))
 
 

@@ -40,6 +40,7 @@ def test_labels_are_replaced_and_dropped_images_leave_the_others_pixels_where_th
     assert [data.classes[k] for k in data.table.true] == ["joy", "fear", "joy", "woe", "joy"]
     assert data.table.corrected_from.tolist() == ["fear", "", "", "", ""]
     assert [int(data.read(i).max()) for i in range(5)] == [0, 1, 3, 4, 5]
+    assert not data.left_out  # the file itself is no stray one
     assert "1 labels corrected, 1 images left out, 2 kept" in capsys.readouterr().err
 
 
