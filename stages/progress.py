@@ -48,12 +48,14 @@ class Shown:
             told = f"epoch {found['epoch']}/{found['epochs']}, {accuracy} %"
             self.progress.update(self.tasks[cell], completed=int(found["epoch"]), told=told)
             return None
-        if (found := ENDED.match(text)) and found["cell"] in self.tasks:
+        if (found := ENDED.match(text)) and found["cell"] not in self.ended:
             cell = found["cell"]
             self.ended.add(cell)
-            self.progress.remove_task(self.tasks.pop(cell))
+            if cell in self.tasks:
+                self.progress.remove_task(self.tasks.pop(cell))
             self.progress.update(self.overall, completed=len(self.ended))
-            return f"{len(self.ended)}/{self.total}  {cell}: {self.accuracy[cell]} %, {self.left()}"
+            told = f"{self.accuracy[cell]} %" if cell in self.accuracy else "kept from before"
+            return f"{len(self.ended)}/{self.total}  {cell}: {told}, {self.left()}"
         return None if QUIET.match(text) else text
 
     def left(self) -> str:

@@ -54,5 +54,10 @@ def test_no_error_is_swallowed(line):
     assert lines == [line]
 
 
+def test_a_cell_that_dvc_takes_from_its_cache_counts():
+    script = """echo "Stage 'train@$2' is cached - skipping run"; echo "Running stage 'evaluate@$2':\""""
+    assert told(["train@x a"], script)[0] == ["1/1  a: kept from before, 0 min left"]
+
+
 def test_nothing_to_do_is_nothing_told():
     assert told([], CELL) == ([], 0)

@@ -1,6 +1,6 @@
 """The methods, by the name that a profile's cells give them: the name of their file here.
 
-To add one: its file, its section in params.yaml, its tests (README, "Adding a method").
+To add one: its file, its section in params.yaml, its tests (docs/methods.md).
 """
 
 import importlib
