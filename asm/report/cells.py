@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from asm.config.cell import Schedule
 from asm.config.schema import read_yaml
 from asm.errors import InputError
-from asm.scores.schema import NoiseKind, Scores, load_scores
+from asm.scores.schema import LabelQuality, NoiseKind, Scores, load_scores
 
 # Their own paper's schedule is the common one, so that a cell in either stands for both.
 ONE_SCHEDULE = ("baseline", "asm")
@@ -39,6 +39,7 @@ class Cell(BaseModel):
     schedule: Schedule
     changed: dict[str, Any]
     scores: Scores | None = None
+    out_of_sample: LabelQuality | None = None  # asked of networks that were not trained on the images
     seconds: float | None = None
 
 
@@ -167,9 +168,20 @@ def load_grid(path: Path, scores_dir: Path, timing_dir: Path) -> Grid:
         if path.exists():
             cell.scores = load_scores(path)
             _check_belongs(cell, loaded.noises[cell.noise], cell.scores, path)
+        if (path := scores_dir / "out_of_sample" / f"{cell.cell}.json").exists():
+            cell.out_of_sample = _load_quality(path)
         if (path := timing_dir / f"{cell.cell}.csv").exists():
             cell.seconds = _mean_seconds(path)
     return loaded
+
+
+def _load_quality(path: Path) -> LabelQuality:
+    try:
+        return LabelQuality.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({' '.join(str(error).split())[:200]}); assess it again"
+        ) from error
 
 
 def _check_belongs(cell: Cell, noise: NoiseKind, scores: Scores, path: Path) -> None:

@@ -156,10 +156,11 @@ def confusion(results: Results, focus: Focus) -> Figure | None:
 def vote_entropy(results: Results) -> Figure | None:
     """Distribution of the votes' entropy in ASM's subsets, as cumulative shares; None without votes."""
     frames = []
-    for row, quality in label_quality.assessed(results):
+    for row, quality, asked in label_quality.assessed(results):
         known = quality.ambiguous
         if row["method"] == "asm" and row["rule"] == NONE and known and known.truth == "votes":
             where = names.place(results.grid, row["dataset"], row["noise"], row["init"])
+            where = ", ".join([where, *asked.values()])
             for name, held in known.by_subset.items():
                 frame = pd.DataFrame({"entropy": held.vote_entropy, "n": held.counts})
                 frames.append(frame.assign(subset=name, where=where))

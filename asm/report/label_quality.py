@@ -13,6 +13,7 @@ from asm.report.layout import Table, frame_of
 from asm.report.results import Results
 from asm.scores.schema import AmbiguousFaces, Hits, LabelQuality, Measured
 
+FOLDS = 5  # asm.training.folds
 RIVALS = {
     "entropy": "entropy",
     "margin": "margin",
@@ -34,21 +35,35 @@ TRUTHS = {
 }
 
 
-def assessed(results: Results) -> Iterator[tuple[dict[str, Any], LabelQuality]]:
-    """Each setting with an assessment, and that of its first run."""
-    for row in results.rows(lambda r: r["regime"] == "{}"):
-        found = next((s.label_quality for s in row["scores"] if s.label_quality), None)
-        if found is not None:
-            yield row, found
+def assessed(results: Results) -> Iterator[tuple[dict[str, Any], LabelQuality, dict[str, str]]]:
+    """Each setting with an assessment, that of its first run, and the column that tells it from the one of
+    networks that were not trained on the images, which follows; without such a one, no column."""
+    settings = results.rows(lambda r: r["regime"] == "{}")
+    told_apart = any(row["out_of_sample"] for row in settings)
+    for row in settings:
+        own = next((s.label_quality for s in row["scores"] if s.label_quality), None)
+        for quality, words in ((own, "in sample"), (row["out_of_sample"], "out of sample")):
+            if quality is not None:
+                yield row, quality, {"Predictions": words} if told_apart else {}
+
+
+def out_of_sample_note(results: Results) -> list[str]:
+    """What the words of that column mean, where it is there."""
+    if not any(column for _, _, column in assessed(results)):
+        return []
+    return [
+        f"Out of sample: by networks trained in {FOLDS} folds, each image predicted by those that were not "
+        "trained on it; the rule's thresholds are computed from these predictions."
+    ]
 
 
 def table_subsets(results: Results) -> Table:
     """How ambiguous the images of each of ASM's subsets are."""
     rows = []
-    for row, quality in assessed(results):
+    for row, quality, asked in assessed(results):
         if (known := quality.ambiguous) is None:
             continue
-        line = names.lead(results.grid, row) | {"all: ambiguous %": 100 * known.share}
+        line = names.lead(results.grid, row) | asked | {"all: ambiguous %": 100 * known.share}
         total = sum(held.samples for held in known.by_subset.values())
         for name in names.SUBSETS:
             held = known.by_subset[name]
@@ -58,6 +73,7 @@ def table_subsets(results: Results) -> Table:
                 line[f"{name}: vote entropy"] = mean_entropy(known, name)
         rows.append(line | {"ambiguous subset: recall %": 100 * known.subset.recall})
     notes = [*_truths(results), "Vote entropy: mean over the subset's images, in nats."]
+    notes += out_of_sample_note(results)
     return Table("table_subsets", "Does “ambiguous” mean ambiguous? The subsets", frame_of(rows), notes)
 
 
@@ -65,16 +81,16 @@ def table_ambiguous(results: Results) -> Table:
     """AUROC and rank correlation of ASM's scores and its rivals with known ambiguity."""
     rows = []
     scored = {"asm_subset": "ASM, in the subset", "asm_depth": "ASM, depth in the band"} | RIVALS
-    for row, quality in assessed(results):
+    for row, quality, asked in assessed(results):
         if (known := quality.ambiguous) is None:
             continue
-        lead = names.lead(results.grid, row)
+        lead = names.lead(results.grid, row) | asked
         measured = {"AUROC": "auroc"}
         measured |= {"rank correlation with the vote entropy": "spearman"} if known.truth == "votes" else {}
         for measure, key in measured.items():
             values = {n: _interval(getattr(known.scores[k], key)) for k, n in scored.items()}
             rows.append(lead | {"Measure": measure} | values)
-    notes = [*_truths(results), *NOTES]
+    notes = [*_truths(results), *NOTES, *out_of_sample_note(results)]
     return Table("table_ambiguous", "Does “ambiguous” mean ambiguous? The rivals", frame_of(rows), notes)
 
 
@@ -83,19 +99,21 @@ def table_wrong(results: Results) -> Table:
     scored = {"asm_subset": "ASM, in the subset", "asm_depth": "ASM, depth below T_n"} | RIVALS
     rows = [
         names.lead(results.grid, row)
+        | asked
         | {"wrong labels %": 100 * known.share}
         | {name: _interval(known.scores[key].auroc) for key, name in scored.items()}
-        for row, quality in assessed(results)
+        for row, quality, asked in assessed(results)
         if (known := quality.wrong)
     ]
     notes = ["AUROC for the labels that are not the true ones (real labels: the votes' majority).", *NOTES]
+    notes += out_of_sample_note(results)
     return Table("table_wrong", "Does “noisy” mean wrong? The rivals", frame_of(rows), notes)
 
 
 def table_wrong_sets(results: Results) -> Table:
     """Precision and recall of ASM's noisy subset, of as many samples by each rival, of cleanlab's list."""
     rows = []
-    for row, quality in assessed(results):
+    for row, quality, asked in assessed(results):
         if (known := quality.wrong) is None:
             continue
         line = {"wrong labels": round(known.share * known.samples), "noisy": known.subset.samples}
@@ -107,11 +125,12 @@ def table_wrong_sets(results: Results) -> Table:
                 "its P / R": _precision_recall(known.cleanlab),
             }
             line |= listed
-        rows.append(names.lead(results.grid, row) | line)
+        rows.append(names.lead(results.grid, row) | asked | line)
     notes = [
         "Precision / recall in percent: of ASM's noisy subset; of as many samples, those that each rival "
         "ranks highest; and of the list that cleanlab's find_label_issues makes, of its own size. It "
-        "expects probabilities of networks that have not seen a sample's label; these have.",
+        "expects probabilities of networks that have not seen a sample's label; those in sample have.",
+        *out_of_sample_note(results),
     ]
     return Table("table_wrong_sets", "Does “noisy” mean wrong? Precision / recall", frame_of(rows), notes)
 
@@ -135,5 +154,5 @@ def _precision_recall(hits: Hits) -> str:
 
 
 def _truths(results: Results) -> list[str]:
-    kinds = {quality.ambiguous.truth for _, quality in assessed(results) if quality.ambiguous}
+    kinds = {quality.ambiguous.truth for _, quality, _ in assessed(results) if quality.ambiguous}
     return [TRUTHS[kind] for kind in sorted(kinds)]

@@ -93,7 +93,7 @@ def without_warmup(regime: str) -> str:
 class Results:
     """`cells`: a row a cell of the grid, in its order. `settings`: a row a setting by its AXES, in the order
     of data sets, noises and methods; each measure an Estimate or None, `scores` those of its evaluated cells,
-    `n` how many."""
+    `n` how many, `out_of_sample` the LabelQuality of the first that was trained by folds."""
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
@@ -131,10 +131,12 @@ class Results:
     def _settings(self) -> dict[tuple, dict[str, Any]]:
         grid, rows = self.grid, []
         scores = {cell.cell: cell.scores for cell in grid.cells}
+        by_folds = {cell.cell: cell.out_of_sample for cell in grid.cells}
         for key, cells in self.cells.groupby(AXES, sort=False):
             row = dict(zip(AXES, key, strict=True))
             done = [scores[name] for name in cells["cell"] if scores[name] is not None]
             row |= {"n": len(done), "scores": done, "cells": list(cells["cell"])}
+            row["out_of_sample"] = next((q for name in row["cells"] if (q := by_folds[name])), None)
             row |= {m: estimate(cells[m].astype(float), m in DIFFERENCES) for m in self.measures}
             row["seconds"] = row["seconds"] and float(cells["seconds"].astype(float).median())
             rows.append(row)

@@ -6,7 +6,7 @@ from typing import Any
 from asm.report import names
 from asm.report.cells import CONTROL, PRINTED, canonical, paper
 from asm.report.estimates import Estimate
-from asm.report.label_quality import RIVALS
+from asm.report.label_quality import RIVALS, assessed, out_of_sample_note
 from asm.report.layout import Beside, Table, frame_of, without_blanks
 from asm.report.results import NONE, Results, paper_value, shown
 
@@ -260,19 +260,18 @@ def table_s1(results: Results) -> Table:
 def table_found(results: Results) -> Table:
     """What the mining of ASM as it is by default finds, where the truth is known; one run a row."""
     rows, anchors = [], []
-    for row in results.rows(lambda r: r["method"] == "asm" and _default(r)):
-        scores = next((s for s in row["scores"] if s.label_quality), None)
-        if scores is None:
+    for row, quality, asked in assessed(results):
+        if row["method"] != "asm" or not _default(row):
             continue
-        line = names.lead(results.grid, row, method_too=False)
-        if wrong := scores.label_quality.wrong:
+        line = names.lead(results.grid, row, method_too=False) | asked
+        if wrong := quality.wrong:
             line |= {"wrong, %": f"{100 * wrong.share:.1f}"}
             line |= {"called noisy, %": f"{100 * wrong.subset.samples / wrong.samples:.1f}"}
             precision = wrong.subset.precision
             line |= {"of these wrong, %": None if precision is None else f"{100 * precision:.1f}"}
             line |= {"of the wrong found, %": f"{100 * wrong.subset.recall:.1f}"}
             line |= {"AUROC, wrong": _auroc(wrong.scores)}
-        if known := scores.label_quality.ambiguous:
+        if known := quality.ambiguous:
             held = [known.by_subset[name].ambiguous for name in names.SUBSETS]
             parts = " / ".join("–" if v is None else f"{100 * v:.0f}" for v in held)
             line |= {"ambiguous among clean / ambiguous / noisy, %": parts}
@@ -281,6 +280,7 @@ def table_found(results: Results) -> Table:
         anchors.append(anchor("found", row["dataset"], row["noise"]))
     notes = [
         "AUROC: of ASM's depth below T_n or inside its band; then the best rival on the same probabilities.",
+        *out_of_sample_note(results),
     ]
     title = "What the mining finds"
     return Table("table_found", title, without_blanks(frame_of(rows)), notes, _unique(anchors))

@@ -414,3 +414,26 @@ def test_latex_compiles(grid, write, tmp_path, no_figures):
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "all.tex"]
     run = subprocess.run(command, cwd=out, capture_output=True, text=True)
     assert run.returncode == 0, re.findall(r"^!.*", run.stdout, re.M)
+
+
+def test_the_same_asked_out_of_sample_stands_below_and_says_so(small, write, tmp_path):
+    root = write(tmp_path, small)
+    path = root / "scores" / "synthetic_n30_asm_s0.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"label_quality": quality(0.8, 0.9)}))
+    before = label_quality.table_wrong(read(root))
+    assert "Predictions" not in before.frame
+    folder = root / "scores" / "out_of_sample"
+    folder.mkdir()
+    (folder / path.name).write_text(json.dumps(quality(0.7, 0.6)))
+    found = read(root)
+    for table in (label_quality.table_wrong(found), tables.table_found(found)):
+        rows = table.frame[table.frame["Predictions"].isin(["in sample", "out of sample"])]
+        assert rows["Predictions"].tolist() == ["in sample", "out of sample"]
+        assert any("folds" in note for note in table.notes)
+    assert label_quality.table_wrong(found).frame["loss"].tolist() == [
+        "0.900 [0.890, 0.910]",
+        "0.600 [0.590, 0.610]",
+    ]
+    (folder / path.name).write_text("{")
+    with pytest.raises(InputError, match=f"out_of_sample/{path.name}: cannot be read"):
+        read(root)
