@@ -25,6 +25,7 @@ _ARRAYS = {
     TRAIN: ("ids", "given", "true", "probabilities", "epochs", "subsets"),
     FEATURES: ("test", "test_subset", "train", "train_rows"),
 }
+_OUT_OF_SAMPLE = ("ids", "given", "true", "probabilities")  # <cell>.npz
 
 
 def read_info(run: Path) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def read_history(run: Path) -> pd.DataFrame:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of one npz file of a run. InputError if it is missing or damaged."""
+    """The arrays of one npz file of a run, or of one that was trained by folds. InputError if it is missing or damaged."""
     if not path.is_file():
         raise InputError(f"{path}: not found; {_REMEDY}")
     try:
@@ -57,7 +58,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             arrays = dict(stored)
     except Exception as error:  # damage has many faces
         raise InputError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
-    if missing := [name for name in _ARRAYS[path.name] if name not in arrays]:
+    if missing := [name for name in _ARRAYS.get(path.name, _OUT_OF_SAMPLE) if name not in arrays]:
         raise InputError(f"{path}: the arrays {missing} are missing; {_REMEDY}")
     return arrays
 
