@@ -50,7 +50,7 @@ def read_history(run: Path) -> pd.DataFrame:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of one npz file of a run, or of a cell's predictions by folds. InputError if it is missing or
+    """The arrays of one npz file of a run, or of predictions by folds. InputError if it is missing or
     damaged."""
     if not path.is_file():
         raise InputError(f"{path}: not found; {_REMEDY}")
