@@ -171,10 +171,14 @@ def test_a_run_is_audited_by_its_own_probabilities(tmp_path):
     probs = np.where(np.arange(3) == labels[:, None], 0.9, 0.05)
     probs[4] = [0.9, 0.05, 0.05]
     arrays = {"ids": store.manifest["id"].to_numpy(str)[2:], "given": labels, "true": labels}
-    np.savez(run / "train_predictions.npz", probabilities=probs, **arrays)
-    pd.DataFrame({"epoch": [1]}).to_csv(run / "history.csv", index=False)
+    mined = {"epochs": np.empty(0, int), "subsets": np.empty((0, 0), np.int8)}
+    np.savez(run / "train_predictions.npz", probabilities=probs, **arrays, **mined)
+    pd.DataFrame({"epoch": [1], "test_accuracy": [0.5], "forward_passes": [1.0]}).to_csv(
+        run / "history.csv", index=False
+    )
     config = {"method": "baseline", "cell": "cell", "dataset": "made"}
-    (run / "run.json").write_text(json.dumps({"config": config, "classes": CLASSES}))
+    info = {"config": config, "classes": CLASSES, "train_images": 10, "parameters": 1, "versions": {}}
+    (run / "run.json").write_text(json.dumps(info))
     main(["audit", "--from", str(run), "--out", str(tmp_path / "out")])
     table = pd.read_csv(tmp_path / "out" / "audit.csv")
     assert len(table) == 10

@@ -5,11 +5,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import made_run
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import trained_run
 from PIL import Image
 
 from asm.__main__ import main
@@ -25,7 +25,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     return {
-        name: made_run.write(tmp_path_factory.mktemp(name), features=name == "features")
+        name: trained_run.write(tmp_path_factory.mktemp(name), features=name == "features")
         for name in ("pixels", "features")
     }
 

@@ -33,7 +33,7 @@ def test_every_name_can_be_drawn_and_stands_in_the_legend(tmp_path):
 def test_a_report_of_such_classes_is_complete_and_says_what_it_could_not_write(tmp_path, monkeypatch, small):
     monkeypatch.setattr(made_up, "CLASSES", NAMES[:7])
     page = made_up.write_report(made_up.write_run(tmp_path, small)) / "README.md"
-    assert "font cannot write some classes' names there: 高兴 = class 5, खुश = class 6" in page.read_text()
+    assert "that the figures' font cannot write: 高兴 = class 5, खुश = class 6." in page.read_text()
     assert (tmp_path / "reports" / "figures" / "fig_thresholds.svg").is_file()
 
 
