@@ -83,9 +83,14 @@ class Workspace:
                 for path in map(Path, opened[command])
                 if path.is_relative_to(self.path) and not any(path.is_relative_to(a) for a in allowed)
             }
-            # bytecode of the sources, which are checked; and what is given its final name when it is complete
-            others = {path for path in strangers if path.suffix == ".pyc" or ".partial" in str(path)}
-            assert strangers - others == set(), name
+            # bytecode of the sources, which are checked; what is given its final name when it is complete; what
+            # pip puts into sys.path for an editable installation, no file
+            others = {
+                path
+                for path in strangers
+                if path.suffix == ".pyc" or ".partial" in str(path) or path.name.startswith("__editable__")
+            }
+            assert strangers == others, f"{name}: {sorted(strangers - others)}"
 
     def metrics(self, cell: str) -> dict:
         return json.loads((self.path / "reports" / "metrics" / f"{cell}.json").read_text())
