@@ -83,7 +83,7 @@ class Workspace:
                 for path in map(Path, opened[command])
                 if path.is_relative_to(self.path) and not any(path.is_relative_to(a) for a in allowed)
             }
-            # bytecode of the sources, which are checked; what is given its final name when it is complete; what
+            # bytecode of the sources, which are checked; what gets its final name when it is complete; what
             # pip puts into sys.path for an editable installation, no file
             others = {
                 path
