@@ -14,7 +14,7 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         lines = (_UNSEEN.sub(lambda found: ascii(found[0])[1:-1], line) for line in message.split("\n"))
-        super().__init__("\n".join(x if len(x) < 2000 else f"{x[:1000]} … {x[-500:]}" for x in lines))
+        super().__init__("\n".join(x if len(x) < 900 else f"{x[:500]} … {x[-300:]}" for x in lines))
 
 
 @contextlib.contextmanager

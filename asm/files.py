@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
-from safetensors import SafetensorError
 
 from asm.errors import InputError
 
@@ -48,11 +47,7 @@ def writing(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (
-        OSError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:  # torch reports a failed write as a RuntimeError
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
         folder = next(parent for parent in path.absolute().parents if parent.is_dir())
         free = shutil.disk_usage(folder).free
         raise InputError(

@@ -1,5 +1,5 @@
 """Benchmarks 1, 2, 4, 6 and 8 on a GPU at the paper's size; needs torch, torchvision, numpy, pandas, Pillow,
-pydantic, PyYAML and safetensors only.
+pydantic and PyYAML only.
 
 python benchmarks/gpu.py                 # about 20 minutes; results/<name of the GPU>/*.json
 python benchmarks/report.py              # then here: benchmarks/README.md

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from asm.config.cell import Augment
 from asm.config.schema import parse
@@ -15,7 +14,7 @@ from asm.errors import reported
 from asm.files import whole
 from asm.parts import dlib
 from asm.parts.device import pick_device
-from asm.parts.weights import read_weights
+from asm.parts.weights import read_weights, write_weights
 from asm.rendered.dataset import render_action_units
 from asm.training.pretraining import Pretrain, align_rendered, regress_action_units
 
@@ -55,8 +54,7 @@ if __name__ == "__main__":
             state = read_weights(path, config["backbone"], config["width"], config["weights"])
             summary |= {"path": config["path"], "tensors": len(state)}
         if state is not None:
-            with whole(args.out / "weights.safetensors") as path:
-                save_file(state, path)
+            write_weights(state, args.out / "weights.safetensors")
         with whole(args.out / "summary.json") as path:
             path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         print(summary)

@@ -92,7 +92,8 @@ import os, signal, sys; sys.path.insert(0, {tests!r})
 from pathlib import Path
 from tiny import make_config, make_data
 from asm.methods import Method
-from asm.training import cell, results
+from asm.parts import weights
+from asm.training import cell
 import torch
 torch.set_num_threads(1)
 folder = Path({folder!r})
@@ -115,7 +116,7 @@ MOMENTS = (
     ("die_at_call(Method, 'weak', 3)", None),  # in the first epoch: nothing is kept
     ("die_at_call(Method, 'weak', 20)", 1),  # of 15 batches an epoch: in the second
     ("die_at_call(os, 'fsync', 1)", 1),  # the second epoch's checkpoint is written, but not yet in its place
-    ("die_at_call(results, 'save_file', 1)", 4),  # among the results
+    ("die_at_call(weights, 'save_file', 1)", 4),  # among the results
 )
 
 

@@ -22,6 +22,7 @@ class Section(BaseModel):
 
 
 T = TypeVar("T", bound=Section)
+_SHOWN = 10  # faults of one file
 
 
 # Plain scalars by YAML 1.2, as DVC reads the same files: 1e-5 is a number; no, on and 1:30 are text. The
@@ -95,7 +96,7 @@ def dump_yaml(content: dict[str, Any]) -> str:
 
 
 def parse(model: type[T], content: dict[str, Any], where: str) -> T:
-    """Validate `content`; every fault is named with its dotted key and `where` it stands."""
+    """Validate `content`; the first faults are named with their dotted keys and `where` they stand."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -115,7 +116,8 @@ def parse(model: type[T], content: dict[str, Any], where: str) -> T:
                 faults.append(f"{key}: {fault['msg']}{found}; put it in quotes")
             else:
                 faults.append(f"{key}: {fault['msg']}{found}")
-        raise InputError(f"{where}: " + "\n  ".join(faults)) from None
+        more = [f"and {len(faults) - _SHOWN} more like these"] * (len(faults) > _SHOWN)
+        raise InputError(f"{where}: " + "\n  ".join(faults[:_SHOWN] + more)) from None
 
 
 def _short(value: Any) -> str:

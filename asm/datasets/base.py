@@ -210,10 +210,11 @@ def iter_rows(path: Path, columns: Sequence[str], header: bool = True) -> Iterat
             lacking = [c for c in columns if c not in found]
             if lacking:
                 other = next((sign for sign in ";\t|" if sign in "".join(found)), None)
-                header_text = ", ".join(found).replace("\n", "\\n")
+                short = (name if len(name) < 100 else f"{name[:60]}…" for name in found)
+                names = _some(short, 12).replace("\n", "\\n")
                 hint = f" Are its fields separated by {other!r}? Write commas." if other else ""
                 raise InputError(
-                    f"{path}: no column {_some(lacking)}; the header has: {header_text or 'nothing'}." + hint
+                    f"{path}: no column {_some(lacking)}; the header has: {names or 'nothing'}.{hint}"
                 )
             places = [found.index(c) for c in columns]
             for row in reader:

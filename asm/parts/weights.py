@@ -1,13 +1,14 @@
-"""Weights that a backbone starts from, read from a file of the user's."""
+"""Weights in files: those that a backbone starts from, read from the user's, and our own, written."""
 
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from asm.errors import InputError
+from asm.files import whole
 from asm.parts.backbones import backbone_class
 
 WHERE_TO_GET = {
@@ -16,6 +17,15 @@ WHERE_TO_GET = {
     "internet, `python -c \"from torchvision.models import resnet18; resnet18(weights='IMAGENET1K_V1')\"` "
     "saves the file under ~/.cache/torch/hub/checkpoints",
 }
+
+
+def write_weights(state: dict[str, Tensor], path: Path) -> None:
+    """One .safetensors file. Raises InputError: the disk is full or not writable."""
+    with whole(path) as partial:
+        try:
+            save_file({name: value.contiguous().cpu() for name, value in state.items()}, partial)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def read_weights(path: Path, backbone: str, width: int, kind: str = "") -> dict[str, Tensor]:

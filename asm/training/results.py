@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from asm.config.cell import CellConfig
 from asm.files import whole
 from asm.methods.base import EVALUATION_BATCH, Method
 from asm.parts.batches import Data, Faces, fetch
+from asm.parts.weights import write_weights
 
 TSNE_TRAINING_SAMPLES = 1500
 
@@ -70,9 +70,7 @@ def write(
         train=_features(method, data.train.faces, torch.from_numpy(chosen)),
         train_rows=chosen,
     )
-    state = {k: v.contiguous().cpu() for k, v in method.state_dict().items()}
-    with whole(out / "weights.safetensors") as path:
-        save_file(state, path)
+    write_weights(method.state_dict(), out / "weights.safetensors")
     run = {
         "config": config.model_dump(exclude_none=True),
         "classes": list(data.classes),
