@@ -16,7 +16,7 @@ from asm.audit import duplicates, page, ranking
 from asm.audit import faces as audit_faces
 from asm.audit.judgement import Judgement
 from asm.faces import process
-from asm.faces.store import AlignedFaces
+from asm.faces.store import AlignedFaces, digests
 
 CLASSES = ["anger", "fear", "joy"]
 
@@ -166,7 +166,9 @@ def test_a_run_is_audited_by_its_own_probabilities(tmp_path):
     store.manifest.to_csv(folder / "manifest.csv", index=False)
     np.save(folder / "faces.npy", store.faces)
     np.save(folder / "landmarks.npy", store.landmarks)
-    (folder / "summary.json").write_text(json.dumps({"dataset": "made", "classes": CLASSES}))
+    (folder / "summary.json").write_text(
+        json.dumps({"dataset": "made", "classes": CLASSES, "sha256": digests(folder)})
+    )
     labels = np.arange(10) % 3
     probs = np.where(np.arange(3) == labels[:, None], 0.9, 0.05)
     probs[4] = [0.9, 0.05, 0.05]

@@ -55,8 +55,14 @@ def faces(tmp_path) -> Path:
     np.save(folder / "faces.npy", pixels)
     np.save(folder / "landmarks.npy", np.full((count, 5, 2), np.nan, np.float32))
     manifest.to_csv(folder / "manifest.csv", index=False)
-    (folder / "summary.json").write_text(json.dumps({"dataset": "tiny", "classes": CLASSES, **FACES}))
+    summarise(folder)
     return folder
+
+
+def summarise(folder: Path) -> None:
+    """summary.json of the store as it is."""
+    content = {"dataset": "tiny", "classes": CLASSES, **FACES, "sha256": store.digests(folder)}
+    (folder / "summary.json").write_text(json.dumps(content))
 
 
 def corrupt_words(folder: Path, **config) -> list[object]:
@@ -160,6 +166,7 @@ def test_corrupt_refuses_in_one_line(tmp_path, faces):
     assert "'joy' is not among the classes" in message(kind="asymmetric", rate=0.1, pairs={"joy": "sadness"})
     manifest = pd.read_csv(faces / "manifest.csv", keep_default_na=False).drop(columns="original_label")
     manifest.to_csv(faces / "manifest.csv", index=False)
+    summarise(faces)
     assert "no second annotator's labels" in message(kind="original")
     shutil.rmtree(faces)
     assert "no such directory of aligned faces" in message(kind="symmetric", rate=0.1)
@@ -348,6 +355,7 @@ def test_training_goes_on_only_from_a_checkpoint_of_the_same_pixels(cell, faces,
     pixels = np.load(faces / "faces.npy")
     pixels[8, 31, 31, 2] ^= 1
     np.save(faces / "faces.npy", pixels)
+    summarise(faces)
     done = command(cell, "train", *CELL)
     assert done.returncode == 0, done.stderr
     assert "checkpoint of another configuration or data ignored" in done.stdout

@@ -50,6 +50,18 @@ def test_safetensors_load(tmp_path, state):
     assert torch.equal(read["stem.1.bias"], state["stem.1.bias"])
 
 
+def test_one_bit_that_has_changed_in_weights_of_ours_is_noticed(tmp_path, state):
+    path = tmp_path / "w.safetensors"
+    weights.write_weights(state, path)
+    read = weights.read_weights(path, "resnet18", 4)
+    assert all(torch.equal(value, state[name]) for name, value in read.items())
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"w\.safetensors: not what was written, the SHA-256 differs"):
+        weights.read_weights(path, "resnet18", 4)
+
+
 def test_nothing_matched_is_refused(tmp_path):
     torch.save({"state_dict": {"features.0.weight": torch.zeros(3)}}, tmp_path / "w.pth")
     with pytest.raises(InputError, match=r"w\.pth: 0 of 120 backbone tensors match") as e:

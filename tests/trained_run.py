@@ -40,7 +40,9 @@ def write(folder: Path, method: str = "asm", features: bool = False) -> Path:
     manifest.to_csv(aligned / "manifest.csv", index=False)
     np.save(aligned / "faces.npy", faces)
     np.save(aligned / "landmarks.npy", np.zeros((len(faces), 5, 2), np.float32))
-    (aligned / "summary.json").write_text(json.dumps({"dataset": "tiny", "classes": list(CLASSES)}))
+    (aligned / "summary.json").write_text(
+        json.dumps({"dataset": "tiny", "classes": list(CLASSES), "sha256": store.digests(aligned)})
+    )
     (init / "summary.json").write_text(json.dumps({"weights": "none"}))
     config = make_config(method)
     if features:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -25,7 +24,7 @@ from asm.methods.base import Method
 from asm.parts import backbones, bank, perceptron
 from asm.parts.backbones import Backbone
 from asm.parts.views import MEAN, STD, evaluation_view
-from asm.parts.weights import read_weights
+from asm.parts.weights import read_safetensors, read_weights
 from asm.scores.label_quality import INITIAL_THRESHOLD
 from asm.scores.run import TRAIN, read_arrays, read_history, read_info
 from asm.training.features import BLOCK, fit_projection, pooled
@@ -243,4 +242,4 @@ def _frozen_state(
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{path}: not found; the run is incomplete, train this cell again")
-    return load_file(path)
+    return read_safetensors(path)

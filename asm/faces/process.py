@@ -28,6 +28,7 @@ from tqdm import tqdm
 from asm.datasets.base import SPLITS, FaceDataset
 from asm.datasets.names import printable
 from asm.errors import InputError
+from asm.faces import store
 from asm.faces.alignment import crop_face
 from asm.faces.blocks import UNREADABLE, Block, BlockImages, Options, align_block, stack
 from asm.faces.store import FACE_KINDS
@@ -284,6 +285,7 @@ def _write(
         rows = [*((ids[i], why) for i, why in listed), *left_out]
         report = pd.DataFrame(rows, columns=["id", "reason"])
         report.to_csv(partial / "report.csv", index=False, lineterminator="\n")
+        summary["sha256"] = store.digests(partial)
         text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
         (partial / "summary.json").write_text(text, encoding="utf-8")
         if out.exists():

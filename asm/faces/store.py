@@ -5,11 +5,12 @@
 - `landmarks.npy` float32 [N, 5, 2], pixels of the source image, NaN where no face was found or looked for;
 - `report.csv`: id and reason of every image that could not be read, shows no face or has the pixels of one in
   another split, and path and reason of every file that was left out;
-- `summary.json`: name, classes, size and counts.
+- `summary.json`: name, classes, size, counts, and the SHA-256 of the first three.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from asm.files import read_csv, read_json
 
 # Found at first, found at full scale, no face found (whole frame), not looked for (already aligned images).
 FACE_KINDS = ("mtcnn", "retry", "fallback", "as_is")
+_SUMMED = ("faces.npy", "landmarks.npy", "manifest.csv")
 _COLUMNS = {"id": str, "path": str, "split": str, "true": int, "face": str}
 _REMEDY = "build it again with the align stage (dvc repro)."
 
@@ -40,7 +42,7 @@ def load(directory: Path) -> AlignedFaces:
     """Open a store; the pixels stay on disk until they are used.
 
     Raises:
-        InputError: a part is missing or unreadable, or the parts do not fit together.
+        InputError: a part is missing, unreadable or not what was written, or the parts do not fit together.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -75,7 +77,19 @@ def load(directory: Path) -> AlignedFaces:
             f"{directory / 'manifest.csv'}: row {strange[0]} has the label {manifest['true'][strange[0]]}, "
             f"expected 0..{len(classes) - 1}; {_REMEDY}"
         )
+    for name, found in digests(directory).items():
+        if dict(summary.get("sha256") or {}).get(name) != found:
+            raise InputError(f"{directory / name}: not what was written, the SHA-256 differs; {_REMEDY}")
     return AlignedFaces(str(summary["dataset"]), classes, faces, manifest, landmarks)
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """SHA-256 of each part that the summary has it of."""
+    found = {}
+    for name in _SUMMED:
+        with open(directory / name, "rb") as handle:
+            found[name] = hashlib.file_digest(handle, "sha256").hexdigest()
+    return found
 
 
 def read_manifest(path: Path) -> pd.DataFrame:

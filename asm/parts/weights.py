@@ -1,9 +1,10 @@
 """Weights in files: those that a backbone starts from, read from the user's, and our own, written."""
 
+import hashlib
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -20,12 +21,39 @@ WHERE_TO_GET = {
 
 
 def write_weights(state: dict[str, Tensor], path: Path) -> None:
-    """One .safetensors file. Raises InputError: the disk is full or not writable."""
+    """One .safetensors file, with the SHA-256 of its tensors. Raises InputError: the disk is full or not
+    writable."""
+    state = {name: value.contiguous().cpu() for name, value in state.items()}
     with whole(path) as partial:
         try:
-            save_file({name: value.contiguous().cpu() for name, value in state.items()}, partial)
+            save_file(state, partial, metadata={"sha256": _digest(state)})
         except SafetensorError as error:
             raise OSError(str(error)) from error
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file of ours, or of anybody's.
+
+    Raises:
+        InputError: the file is unreadable, or one of ours whose tensors are not those that were written.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            expected = (file.metadata() or {}).get("sha256")
+        state = load_file(path)
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as weights: {error}") from error
+    if expected is not None and expected != _digest(state):
+        raise InputError(f"{path}: not what was written, the SHA-256 differs; make it again")
+    return state
+
+
+def _digest(state: dict[str, Tensor]) -> str:
+    found = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        found.update(f"{name}\0{value.dtype}\0{list(value.shape)}\0".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def read_weights(path: Path, backbone: str, width: int, kind: str = "") -> dict[str, Tensor]:
@@ -44,10 +72,12 @@ def read_weights(path: Path, backbone: str, width: int, kind: str = "") -> dict[
         raise InputError(f"{path}: no such weights file" + (f"; get {hint}" if hint else ""))
     try:
         if path.suffix == ".safetensors":
-            content = load_file(path)
+            content = read_safetensors(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
+    except InputError:
+        raise
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as weights: {error}") from error
     except Exception as error:  # pickle.UnpicklingError has many faces, all of them "refused or broken"
         raise InputError(f"{path}: not a plain file of tensors, refused: {error}") from error

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from asm.errors import InputError
-from asm.faces.store import load, read_manifest
+from asm.faces.store import digests, load, read_manifest
 
 
 @pytest.fixture
@@ -24,7 +24,9 @@ def directory(tmp_path):
         "face": ["mtcnn", "as_is", "fallback"],
     }
     pd.DataFrame(manifest).to_csv(path / "manifest.csv", index=False)
-    (path / "summary.json").write_text(json.dumps({"dataset": "made", "classes": ["a", "b"]}))
+    (path / "summary.json").write_text(
+        json.dumps({"dataset": "made", "classes": ["a", "b"], "sha256": digests(path)})
+    )
     return path
 
 
@@ -92,4 +94,16 @@ def test_wrong_manifest_and_summary(directory):
         load(directory)
     (directory / "summary.json").write_text('{"dataset": "x", "classes": 3}')
     with pytest.raises(InputError, match='"dataset" and "classes"'):
+        load(directory)
+
+
+@pytest.mark.parametrize("name", ["faces.npy", "landmarks.npy", "manifest.csv"])
+def test_one_bit_that_has_changed_is_noticed(directory, name):
+    content = bytearray((directory / name).read_bytes())
+    place = content.index(b"mtcnn") if name == "manifest.csv" else -1
+    content[place] ^= 1
+    (directory / name).write_bytes(content)
+    with pytest.raises(
+        InputError, match=rf"{name}: not what was written, the SHA-256 differs; build it again"
+    ):
         load(directory)
