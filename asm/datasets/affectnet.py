@@ -48,10 +48,11 @@ def load(root: Path, num_classes: int = 8) -> base.FaceDataset:
         table = _from_npy(root)
     else:
         raise base.absent("affectnet", root, TREE, SOURCE)
+    annotated = table.path
     table = table[table.true < num_classes].reset_index(drop=True)
-    base.require_files("affectnet", root, table.path, "the annotations")
-    classes = CLASSES[:num_classes]
-    return base.check(base.FaceDataset("affectnet", classes, table, base.Files(root, tuple(table.path))))
+    left_out = base.require_files("affectnet", root, table.path, "the annotations", annotated)
+    classes, read = CLASSES[:num_classes], base.Files(root, tuple(table.path))
+    return base.check(base.FaceDataset("affectnet", classes, table, read, left_out))
 
 
 def _from_csv(root: Path) -> pd.DataFrame:

@@ -135,11 +135,20 @@ def require_inside(root: Path, listed: Path, names: Iterable[str], lines: Iterab
             )
 
 
-def require_files(name: str, root: Path, paths: Iterable[str], listed_in: str) -> None:
-    """Raise InputError if files named in `listed_in` are not under `root`; one directory scan per folder."""
+def require_files(
+    name: str, root: Path, paths: Iterable[str], listed_in: str, unused: Iterable[str] = ()
+) -> dict[str, str]:
+    """Raise InputError if files named in `listed_in` are not under `root`; one directory scan per folder.
+
+    Args:
+        unused: named there, too, but not part of the data set: these may be missing.
+
+    Returns:
+        The images beside them that are not named there -> this reason (`FaceDataset.left_out`).
+    """
     present: dict[str, set[str]] = {}
-    missing = []
-    for path in paths:
+    missing, listed = [], dict.fromkeys(paths)
+    for path in listed:
         folder, _, file = path.rpartition("/")
         if folder not in present:
             present[folder] = file_names(root / folder)
@@ -150,6 +159,13 @@ def require_files(name: str, root: Path, paths: Iterable[str], listed_in: str) -
             f"{name}: {len(missing)} image(s) listed in {listed_in} are not under {root}: {_some(missing)}. "
             f"{_why_missing(missing[0], present)}"
         )
+    found = (f"{folder}/{file}" if folder else file for folder, files in present.items() for file in files)
+    images = (path for path in found if path.lower().endswith(SUFFIXES) and not _is_hidden(path))
+    return dict.fromkeys(sorted(set(images) - {*listed, *unused}), f"not in {listed_in}")
+
+
+def _is_hidden(path: str) -> bool:
+    return path.rpartition("/")[2].startswith(".")
 
 
 def _why_missing(path: str, present: dict[str, set[str]]) -> str:

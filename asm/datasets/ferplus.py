@@ -68,12 +68,13 @@ def load(
     table = read_votes(root, votes)
     true = apply_rule(table[[f"votes_{c}" for c in VOTES]].to_numpy(), rule, min_votes)
     table.insert(3, "true", true)
+    voted_on, left_out = table.path, {}
     table = table[(true >= 0) & (true < num_classes)].reset_index(drop=True)
     rows = table.pop("row").to_numpy()
     table["original_label"] = -1
     read: base.Files | base.Pixels
     if in_folders:
-        base.require_files("ferplus", root, table.path, "the votes")
+        left_out = base.require_files("ferplus", root, table.path, "the votes", voted_on)
         read = base.Files(root, tuple(table.path))
         if kaggle and (root / NEW).is_file():
             table["original_label"], _, _ = _read_kaggle(root, rows, pixels=False)
@@ -83,7 +84,7 @@ def load(
         read = base.Pixels(images)
     if merge_valid:
         table["split"] = table.split.replace("valid", "train")
-    return base.check(base.FaceDataset("ferplus", CLASSES[:num_classes], table, read))
+    return base.check(base.FaceDataset("ferplus", CLASSES[:num_classes], table, read, left_out))
 
 
 def apply_rule(votes: np.ndarray, rule: str, min_votes: int = 2) -> np.ndarray:

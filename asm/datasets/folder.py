@@ -39,9 +39,8 @@ def load(root: Path, classes: list[str] | None = None) -> base.FaceDataset:
             if isinstance(name, bool) or not isinstance(name, str | int):
                 raise InputError(f"folder: classes: expected names, found {name!r}; put it in quotes.")
         classes = [same_text(str(name)) for name in classes]
-    left_out: dict[str, str] = {}
     if (root / CSV).is_file():
-        table, classes = _from_csv(root, classes)
+        table, classes, left_out = _from_csv(root, classes)
     elif (root / "train").is_dir():
         table, classes, left_out = _from_folders(root, classes)
     else:
@@ -50,7 +49,7 @@ def load(root: Path, classes: list[str] | None = None) -> base.FaceDataset:
     return base.check(base.FaceDataset("folder", tuple(classes), table, read, left_out))
 
 
-def _from_csv(root: Path, classes: list[str] | None) -> tuple[pd.DataFrame, list[str]]:
+def _from_csv(root: Path, classes: list[str] | None) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
     path = root / CSV
     rows = base.read_rows(path, ["path", "label", "split"])
     if not len(rows):
@@ -79,9 +78,10 @@ def _from_csv(root: Path, classes: list[str] | None) -> tuple[pd.DataFrame, list
         labels = rows.label.map(number).to_numpy("int64")
     base.require_inside(root, path, rows.path, rows.line)
     paths = _paths(path, rows)
-    base.require_files("folder", root, paths, CSV)
+    left_out = base.require_files("folder", root, paths, CSV)
     splits = rows.split.map(SPLITS)
-    return pd.DataFrame({"id": paths, "path": paths, "split": splits, "true": labels}), classes
+    table = pd.DataFrame({"id": paths, "path": paths, "split": splits, "true": labels})
+    return table, classes, left_out
 
 
 def _check_labels(path: Path, rows: pd.DataFrame) -> None:

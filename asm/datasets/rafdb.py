@@ -45,7 +45,7 @@ def load(root: Path, images: str = "aligned") -> base.FaceDataset:
         file = f"{PurePosixPath(name).stem}_aligned.jpg" if images == "aligned" else name
         splits.append(split)
         paths.append(f"{FOLDERS[images]}/{file}")
-    base.require_files("rafdb", root, paths, LIST)
+    left_out = base.require_files("rafdb", root, paths, LIST)
     table = pd.DataFrame(
         {
             "id": [PurePosixPath(name).stem for name in rows.name],
@@ -54,4 +54,4 @@ def load(root: Path, images: str = "aligned") -> base.FaceDataset:
             "true": labels,
         }
     )
-    return base.check(base.FaceDataset("rafdb", CLASSES, table, base.Files(root, tuple(paths))))
+    return base.check(base.FaceDataset("rafdb", CLASSES, table, base.Files(root, tuple(paths)), left_out))

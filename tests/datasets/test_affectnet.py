@@ -147,3 +147,16 @@ def test_2021_without_its_validation_set(release_2021):
     (release_2021 / "val_set").rename(release_2021 / "elsewhere")
     with pytest.raises(InputError, match=r"not found at .*val_set/images: there is no such folder"):
         load("affectnet", release_2021)
+
+
+def test_images_without_an_annotation_are_named(first_release, picture):
+    folder = first_release / "Manually_Annotated_Images" / "tra"
+    picture(folder / "9.jpg", 1, "RGB")  # annotated: uncertain
+    picture(folder / "99.jpg", 1, "RGB")
+    left_out = load("affectnet", first_release).left_out
+    assert left_out == {"Manually_Annotated_Images/tra/99.jpg": "not in the annotations"}
+
+
+def test_images_of_another_kind_are_named(release_2021, picture):
+    picture(release_2021 / "train_set" / "images" / "3.png", 1, "RGB")
+    assert load("affectnet", release_2021).left_out == {"train_set/images/3.png": "not in the annotations"}

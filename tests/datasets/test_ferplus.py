@@ -178,6 +178,12 @@ def test_folders_use_their_label_csv(folders):
     assert data.table.split.tolist() == ["train"] * 10 + ["test"]
     assert (data.read(9) == 11).all()
     assert (data.table.original_label == -1).all()
+    assert data.left_out == {}
+
+
+def test_images_without_votes_are_named(folders, picture):
+    picture(folders / "FER2013Valid" / "fer9999999.png", 1)
+    assert load("ferplus", folders).left_out == {"FER2013Valid/fer9999999.png": "not in the votes"}
 
 
 def test_folders_fall_back_on_fer2013new(folders):

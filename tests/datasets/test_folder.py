@@ -159,6 +159,13 @@ def test_csv_with_names(tmp_path, picture):
     assert data.table.true.tolist() == [1, 0, 1]
     assert data.table.split.tolist() == ["train", "train", "test"]
     assert (data.read(2) == 60).all()
+    assert data.left_out == {}
+
+
+def test_images_that_the_csv_does_not_name_are_named(tmp_path, picture):
+    root = write_csv(tmp_path, picture, "images/a.png,sad,train", "images/b.png,mad,train", "d.png,sad,test")
+    picture(root / "d.png", 1)
+    assert load("folder", root).left_out == {"images/c.png": "not in labels.csv"}
 
 
 def test_csv_with_numbers(tmp_path, picture):

@@ -84,3 +84,12 @@ def test_a_bad_row_is_named(tree, row, message):
         file.write("\n" + row)
     with pytest.raises(InputError, match=message):
         load("rafdb", tree)
+
+
+def test_images_that_the_list_does_not_name_are_named(tree, picture):
+    picture(tree / "Image" / "aligned" / "train_00099_aligned.jpg", 1, "RGB")
+    picture(tree / "Image" / "aligned" / "._train_00001_aligned.jpg", 1, "RGB")
+    (tree / "Image" / "aligned" / "Thumbs.db").touch()
+    left_out = {"Image/aligned/train_00099_aligned.jpg": "not in EmoLabel/list_patition_label.txt"}
+    assert load("rafdb", tree).left_out == left_out
+    assert load("rafdb", tree, images="original").left_out == {}
