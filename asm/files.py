@@ -126,7 +126,8 @@ def read_csv(path: Path, columns: dict[str, type], remedy: str) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise InputError(f"{path}: not found; {remedy}") from error
     except (OSError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); {remedy}") from error
+        fault = str(error).strip()  # pandas ends some with a line end
+        raise InputError(f"{path}: cannot be read ({fault}); {remedy}") from error
     if not whole_lines:
         raise InputError(f"{path}: its end is missing; {remedy}")
     for name, kind in columns.items():

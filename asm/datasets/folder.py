@@ -7,7 +7,7 @@ import pandas as pd
 
 from asm.datasets import base
 from asm.datasets.images import SUFFIXES
-from asm.datasets.names import alike, same_text
+from asm.datasets.names import alike, check_names, same_text
 from asm.errors import InputError
 
 CSV = "labels.csv"
@@ -39,6 +39,7 @@ def load(root: Path, classes: list[str] | None = None) -> base.FaceDataset:
             if isinstance(name, bool) or not isinstance(name, str | int):
                 raise InputError(f"folder: classes: expected names, found {name!r}; put it in quotes.")
         classes = [same_text(str(name)) for name in classes]
+        check_names("folder", classes, [])
     if (root / CSV).is_file():
         table, classes, left_out = _from_csv(root, classes)
     elif (root / "train").is_dir():

@@ -48,7 +48,8 @@ def load(root: Path) -> base.FaceDataset:
     try:
         table = pd.read_csv(manifest, dtype=_COLUMNS, keep_default_na=False)
     except ValueError as error:
-        raise InputError(f"synthetic faces: {manifest} is no readable table ({error}); {remedy}") from error
+        fault = str(error).strip()  # pandas ends some with a line end
+        raise InputError(f"synthetic faces: {manifest} is no readable table ({fault}); {remedy}") from error
     missing = [column for column in _COLUMNS if column not in table.columns]
     if missing:
         raise InputError(f"synthetic faces: {manifest} lacks the columns {', '.join(missing)}; {remedy}")

@@ -295,3 +295,9 @@ def test_classes_must_be_names(tree, name):
 def test_classes_must_be_a_list(tree, classes):
     with pytest.raises(InputError, match="expected a list of names"):
         load("folder", tree, classes=classes)
+
+
+def test_a_class_named_by_a_line_end_is_refused_in_a_line(tmp_path, picture):
+    root = write_csv(tmp_path, picture, "images/a.png,sad,train", "images/c.png,sad,test")
+    with pytest.raises(InputError, match=r"^folder: the class '\\n'"):
+        load("folder", root, classes=["\n"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from odd import VALUES, damage, works_or_says_why
 from PIL import Image
@@ -127,6 +127,7 @@ def test_odd_options_of_a_union_are_named(tmp_path_factory, options):
     works_or_says_why(lambda: datasets.load("union", root, **options), "union: options", "union: test")
 
 
+@example(names=["."])
 @given(names=st.lists(st.text(st.characters(blacklist_characters="/\0", codec=None), min_size=1, max_size=5)))
 def test_odd_names_of_folders_and_files_are_read_or_named(tmp_path_factory, names):
     root = tmp_path_factory.mktemp("names")
@@ -134,7 +135,7 @@ def test_odd_names_of_folders_and_files_are_read_or_named(tmp_path_factory, name
         try:
             folder = Path(str(root / "train" / name))
             folder.mkdir(parents=True, exist_ok=True)
-            Image.new("L", (4, 4)).save(folder / f"{name}.png")
+            Image.new("L", (4, 4)).save(folder / f"{name}.png", format="PNG")
             picture(root / "test" / name / "x.png")
         except (OSError, UnicodeEncodeError):  # none that a file system takes
             continue

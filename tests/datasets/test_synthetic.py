@@ -69,3 +69,10 @@ def test_damaged_files_are_named(root, tmp_path):
     (tmp_path / "images.npy").write_bytes(b"no array")
     with pytest.raises(InputError, match=r"images\.npy is no readable array"):
         synthetic.load(tmp_path)
+
+
+def test_a_manifest_whose_rows_differ_in_length_is_refused_in_a_line(tmp_path):
+    np.save(tmp_path / "images.npy", np.zeros((2, 8, 8, 3), np.uint8))
+    (tmp_path / "manifest.csv").write_text("id,path\na,b\na,b,c,d\n")
+    with pytest.raises(InputError, match=r"^synthetic faces: [^\n]*no readable table[^\n]*$"):
+        synthetic.load(tmp_path)
