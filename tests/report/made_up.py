@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from asm import report
@@ -232,7 +233,8 @@ def write_tsne(path: Path, seed: int, mined: bool, tight: float, test: int = 700
         train_subset[~wrong & (train_subset == 2) & (rng.random(train) < 0.9)] = 0
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(
-        path, test_xy=test_xy, test_true=test_true, test_predicted=test_true, test_subset=subset(test),
+        path, test_ids=[f"test/{i}" for i in range(test)], train_ids=[f"train/{i}" for i in range(train)],
+        test_xy=test_xy, test_true=test_true, test_predicted=test_true, test_subset=subset(test),
         train_xy=train_xy, train_given=given, train_true=train_true, train_subset=train_subset,
         classes=CLASSES, subsets=SUBSETS,
     )  # fmt: skip
@@ -254,6 +256,21 @@ def write_run(root: Path, grid: dict, accuracies: dict[str, float] | None = None
     return root
 
 
+def write_faces(root: Path, dataset: str = "synthetic", test: int = 700, train: int = 1400) -> Path:
+    """The aligned faces of `write_tsne`'s samples, each in a grey of its own; returns their folder."""
+    folder = root / "aligned" / dataset
+    folder.mkdir(parents=True)
+    splits = ["train"] * train + ["test"] * test
+    ids = [f"{split}/{i}" for split in ("train", "test") for i in range(splits.count(split))]
+    table = pd.DataFrame({"id": ids, "path": "x", "split": splits, "true": 0, "face": "mtcnn"})
+    table.to_csv(folder / "manifest.csv", index=False)
+    greys = (np.arange(len(ids)) % 256).astype(np.uint8)
+    np.save(folder / "faces.npy", np.broadcast_to(greys[:, None, None, None], (len(ids), 8, 8, 1)))
+    np.save(folder / "landmarks.npy", np.zeros((len(ids), 5, 2), np.float32))
+    (folder / "summary.json").write_text(json.dumps({"dataset": dataset, "classes": CLASSES}))
+    return folder.parent
+
+
 def write_grid(root: Path, grid: dict) -> None:
     (root / "report.yaml").write_text(yaml.safe_dump(grid))
 
@@ -264,10 +281,10 @@ def write_scores(root: Path, scores: dict) -> Path:
     return path
 
 
-def write_report(root: Path, out: Path | None = None) -> Path:
+def write_report(root: Path, out: Path | None = None, faces: Path | None = None) -> Path:
     """The report of the run under `root`; returns its folder."""
     out = out or root / "reports"
-    report.write(root / "report.yaml", root / "scores", root / "timing", root / "tsne", out)
+    report.write(root / "report.yaml", root / "scores", root / "timing", root / "tsne", out, faces)
     return out
 
 
