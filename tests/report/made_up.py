@@ -1,6 +1,7 @@
 """A made-up grid with plausible scores and t-SNE files, as the stages write them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import yaml
 from asm import report
 from asm.mining import SUBSETS
 from asm.report.label_quality import RIVALS
+from asm.report.layout import Table
 from asm.report.results import Results, load
 
 CLASSES = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear"]
@@ -293,6 +295,22 @@ def read(root: Path, grid: dict | None = None, timing: Path | None = None) -> Re
     if grid is not None:
         write_grid(root, grid)
     return load(root / "report.yaml", root / "scores", timing or root / "timing")
+
+
+def with_accuracies(
+    grid: dict, write: Callable[..., Path], root: Path, wanted: dict[str, float], skip: tuple = ()
+) -> Results:
+    """The results of a run with these accuracies, by cell."""
+    return read(write(root, grid, accuracies=wanted, skip=skip), grid)
+
+
+def row(table: Table, **where: str) -> dict:
+    """The one row of a table that has these values."""
+    frame = table.frame
+    for column, value in where.items():
+        frame = frame[frame[column] == value]
+    assert len(frame) == 1, frame
+    return frame.iloc[0].to_dict()
 
 
 def write_timing(directory: Path, seconds: dict[str, list[float]]) -> Path:
