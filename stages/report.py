@@ -10,12 +10,15 @@ from asm.errors import reported
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--grid", type=Path, required=True)
-    parser.add_argument("--scores", type=Path, required=True)
-    parser.add_argument("--timing", type=Path, required=True, help="folder of the cells' timing files")
-    parser.add_argument("--tsne", type=Path, required=True)
+    parser.add_argument("--grid", type=Path, default="configs/report.yaml")
+    parser.add_argument("--scores", type=Path, default="reports/scores")
+    parser.add_argument("--timing", type=Path, default="timing", help="folder of the cells' timing files")
+    parser.add_argument("--tsne", type=Path, default="data/tsne")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--faces", type=Path, help="data/aligned: show its faces in index.html; keep that to yourself"
+    )
     args = parser.parse_args()
     with reported():
         checkout.configuration(args.grid, "report")
-        report.write(args.grid, args.scores, args.timing, args.tsne, args.out)
+        report.write(args.grid, args.scores, args.timing, args.tsne, args.out, args.faces)

@@ -46,18 +46,19 @@ def write(folder: Path, method: str = "asm", features: bool = False) -> Path:
     (init / "summary.json").write_text(json.dumps({"weights": "none"}))
     config = make_config(method)
     if features:
-        options = PARAMS.features.model_copy(update={"cells": {1: 2, 2: 1}, "components": 6})
+        # maps of 6 and 3 pixels: averages over cells of unequal sides, too
+        options = PARAMS.features.model_copy(update={"cells": {1: 4, 2: 2}, "components": 6})
         path = folder / "configs" / "features" / "tiny.yaml"
         path.parent.mkdir(parents=True)
         path.write_text(yaml.safe_dump({"features": options.model_dump()}))
-        network = backbones.build("resnet18", 1, 4, None, head_seed=3)
+        network = backbones.build("dlib29", 1, 4, None, head_seed=3)
         save_file(network.backbone_state(), init / "weights.safetensors")
         sections = (options, PARAMS.augment, PARAMS.strong_augment)
         places = {"out": folder / "data" / "features" / "tiny", "work": folder / "work"}
         write_bank(store.load(aligned), network, *sections, **places, device=CPU, stamp="tests")
         given = pd.DataFrame({"id": data.train.ids, "given": data.train.labels.numpy(), "true": data.true})
         data = cell_data(bank.load(folder / "data" / "features" / "tiny"), given)
-        config = make_config(method, training=HEAD)
+        config = make_config(method, training=HEAD | {"backbone": "dlib29"})
     run = folder / "runs" / "tiny"
     train(config, data, None, run, folder / "checkpoints", folder / "timing" / "tiny.csv", CPU)
     return run

@@ -3,9 +3,7 @@ they are too many to be part of it."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
 import shutil
 import sys
@@ -13,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
 from asm import mining
+from asm.faces import thumbnail
 from asm.faces.store import AlignedFaces
 from asm.files import whole
 
 TEMPLATE = Path(__file__).with_name("page.html")
 INLINE = 1000  # pictures inside the page
-SIDE, QUALITY = 112, 80  # of a picture, as JPEG
+SIDE = 112  # pixels of a picture
 
 
 def write(
@@ -66,12 +64,11 @@ def write(
     out.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(out / "thumbs", ignore_errors=True)
     if len(table) <= INLINE:
-        jpegs = (base64.b64encode(_jpeg(aligned.faces[row])).decode() for row in pictures)
-        content["pictures"] = ["data:image/jpeg;base64," + jpeg for jpeg in jpegs]
+        content["pictures"] = [thumbnail.data_url(aligned.faces[row], SIDE) for row in pictures]
     else:
         (out / "thumbs").mkdir()
         for row in tqdm(pictures, "pictures", file=sys.stderr):
-            (out / "thumbs" / f"{row}.jpg").write_bytes(_jpeg(aligned.faces[row]))
+            (out / "thumbs" / f"{row}.jpg").write_bytes(thumbnail.jpeg(aligned.faces[row], SIDE))
     # "<" only occurs in texts, where it may be written so: no text can end the script
     text = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
     page = TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", text)
@@ -83,11 +80,3 @@ def write(
 def _rounded(probabilities: np.ndarray, chosen: np.ndarray) -> list[float]:
     of_chosen = np.take_along_axis(probabilities, chosen[:, None], axis=1)[:, 0]
     return [round(float(value), 3) for value in of_chosen]
-
-
-def _jpeg(face: np.ndarray) -> bytes:
-    image = Image.fromarray(face[..., 0] if face.shape[2] == 1 else face)
-    image.thumbnail((SIDE, SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY)
-    return buffer.getvalue()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -95,8 +96,7 @@ class Classifier(nn.Module):
         self.frozen: Backbone | None = None
         if self.cells:
             self.frozen = _trunk(size, self.cells, None)
-            images = torch.zeros(1, 3, description.size, description.size)
-            inputs = pooled(self.frozen, images, self.cells).shape[1]
+            inputs = self._measure(description.size)
             self.register_buffer("feature_mean", torch.zeros(inputs))
             self.register_buffer("feature_scale", torch.ones(inputs))
             self.register_buffer("feature_components", torch.zeros(inputs, description.components))
@@ -120,9 +120,31 @@ class Classifier(nn.Module):
             )
         x = (x - self.mean) / self.std
         if self.frozen is not None:
-            x = pooled(self.frozen, x, self.cells)
+            x = self._pooled(x)
             x = ((x - self.feature_mean) / self.feature_scale) @ self.feature_components
         return torch.stack([network(x).softmax(dim=1) for network in self.networks]).mean(dim=0)
+
+    @torch.no_grad()
+    def _measure(self, size: int) -> int:
+        """Of faces of `size` pixels: how many features they have; the matrices that average their maps."""
+        x, features = self.frozen.stem(torch.zeros(1, 3, size, size)), 0
+        for number, stage in enumerate(self.frozen.stages, start=1):
+            x = stage(x)
+            if cells := self.cells.get(number):
+                share = F.adaptive_avg_pool1d(torch.eye(x.shape[2])[None], cells)[0]
+                self.register_buffer(f"share_{number}", share, persistent=False)  # [side, cells]
+                features += x.shape[1] * cells**2
+        return features
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        """`asm.training.features.pooled` by matrix products: ONNX has no pooling of 13 pixels to 4 cells."""
+        x, found = self.frozen.stem(x), []
+        for number, stage in enumerate(self.frozen.stages, start=1):
+            x = stage(x)
+            if number in self.cells:
+                share = self.get_buffer(f"share_{number}")
+                found.append((share.T @ x @ share).flatten(1))
+        return torch.cat(found, dim=1)
 
 
 def from_run(run: Path) -> tuple[Classifier, Description]:

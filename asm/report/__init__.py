@@ -7,7 +7,7 @@ import pandas as pd
 from asm.report import details, figures, page, results, site
 
 
-def write(grid: Path, scores: Path, timing: Path, tsne: Path, out: Path) -> None:
+def write(grid: Path, scores: Path, timing: Path, tsne: Path, out: Path, faces: Path | None = None) -> None:
     """Write `out`/README.md, details.md and index.html, and the folders tables, figures and plots (DVC's).
 
     Args:
@@ -15,9 +15,10 @@ def write(grid: Path, scores: Path, timing: Path, tsne: Path, out: Path) -> None
         scores: folder of the evaluated cells' <cell>.json.
         timing: folder of their <cell>.csv.
         tsne: folder of <cell>.npz.
+        faces: folder of the aligned data sets, whose faces index.html then shows; not to be passed on.
 
     Raises:
-        InputError: a file is missing, damaged or of another cell.
+        InputError: a file is missing, damaged, or of another cell or data set.
     """
     loaded = results.load(grid, scores, timing)
     built = page.build(loaded)
@@ -31,7 +32,7 @@ def write(grid: Path, scores: Path, timing: Path, tsne: Path, out: Path) -> None
     files |= {f"plots/{name}.csv": _csv(frame) for name, frame in details.curves(loaded).items()}
     markdown = page.render(loaded, built, captions)
     files["README.md"], files["details.md"] = markdown
-    files["index.html"] = site.render(loaded, markdown, out / "figures", tsne)
+    files["index.html"] = site.render(loaded, markdown, out / "figures", tsne, faces)
     for name, content in files.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(content, encoding="utf-8", newline="\n")

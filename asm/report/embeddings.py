@@ -18,13 +18,15 @@ MARKERS = {"clean": "o", "ambiguous": "^", "noisy": "X"}
 
 @dataclass(frozen=True)
 class Embedding:
-    """One cell's features: *_xy [n, 2]; labels [n] class ids; *_subset [n] codes, whose names are `subsets`,
-    -1 where not mined."""
+    """One cell's features: *_ids [n]; *_xy [n, 2]; labels [n] class ids; *_subset [n] codes, whose names are
+    `subsets`, -1 where not mined."""
 
+    test_ids: np.ndarray
     test_xy: np.ndarray
     test_true: np.ndarray
     test_predicted: np.ndarray
     test_subset: np.ndarray
+    train_ids: np.ndarray
     train_xy: np.ndarray
     train_given: np.ndarray
     train_true: np.ndarray

@@ -187,6 +187,10 @@ def departures(results: Results) -> list[str]:
     ]
     if differing:
         lines.append(f"**Size**, in brackets the paper's: {', '.join(differing)}.")
+    corrected = {s.dataset: s.faces.corrected for s in results.done if s.faces.corrected}
+    if corrected:
+        reviewed = names.joined(f"{count:,} of {name}" for name, count in corrected.items())
+        lines.append(f"**Labels corrected** by a review: {reviewed}.")
     sources = {info.source for info in grid.datasets.values()}
     absent = [
         n

@@ -14,25 +14,33 @@ import numpy as np
 import vl_convert
 from markdown_it import MarkdownIt
 
+from asm.faces import store, thumbnail
+from asm.faces.store import AlignedFaces
 from asm.report import drawing, embeddings, names, page, regimes
 from asm.report.cells import CONTROL
 from asm.report.results import NONE, Focus, Results
+from asm.scores.run import rows_of
 
 VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 IMAGE = re.compile(r'<p><img src="figures/([\w-]+)\.png" alt="[^"]*" /></p>')
 DIGITS = 2  # of percentages and coordinates
+THUMBNAIL = 64  # pixels of a face in a tooltip
 Spec = dict[str, Any]
 
 
-def render(results: Results, markdown: tuple[str, str], figures: Path, tsne: Path) -> str:
+def render(
+    results: Results, markdown: tuple[str, str], figures: Path, tsne: Path, faces: Path | None = None
+) -> str:
     """The site.
 
     Args:
         markdown: the page and its details.
         figures: folder of the written figures; those without a chart are inlined as they are.
         tsne: folder of <cell>.npz.
+        faces: folder of the aligned data sets; the t-SNE's points then show their face. Faces of licensed
+            data sets may not be passed on.
     """
-    specs = charts(results, tsne)
+    specs = charts(results, tsne, faces)
     used: dict[str, Spec] = {}
 
     def shown(match: re.Match[str]) -> str:
@@ -72,7 +80,7 @@ def _inlined(figure: Path) -> str:
     return f'<p><img class="figure" alt="" src="data:image/{kinds[path]};base64,{data}"></p>'
 
 
-def charts(results: Results, tsne: Path) -> dict[str, Spec]:
+def charts(results: Results, tsne: Path, faces: Path | None = None) -> dict[str, Spec]:
     """Vega-Lite specifications by the figure that each stands for; several for one have a dot and a name."""
     found: dict[str, alt.TopLevelMixin | None] = {}
     for position, focus in enumerate(results.focuses):
@@ -80,9 +88,10 @@ def charts(results: Results, tsne: Path) -> dict[str, Spec]:
         found[f"fig_accuracy{end}"] = accuracy(results, focus)
         found[f"fig_thresholds{end}"] = thresholds(results, focus)
         found[f"fig_confusion{end}"] = confusion(results, focus.dataset)
+        aligned = faces and store.load(faces / focus.dataset)
         for part in ("test", "train"):
-            found[f"fig1_tsne{end}.{part}"] = points(focus.asm, tsne, part, "ASM")
-        found[f"figS2_tsne{end}.baseline"] = points(focus.baseline, tsne, "test", "Baseline")
+            found[f"fig1_tsne{end}.{part}"] = points(focus.asm, tsne, part, "ASM", aligned)
+        found[f"figS2_tsne{end}.baseline"] = points(focus.baseline, tsne, "test", "Baseline", aligned)
     found["figR_regimes"] = leads(results)
     return {key: chart.to_dict() for key, chart in found.items() if chart is not None}
 
@@ -200,8 +209,11 @@ def confusion(results: Results, dataset: str) -> alt.TopLevelMixin | None:
     return alt.layer(boxes, text).properties(width="container", height=330).add_params(cell)
 
 
-def points(setting: dict[str, Any] | None, tsne: Path, part: str, method: str) -> alt.TopLevelMixin | None:
-    """t-SNE of the test or the training samples of a setting: by expression or by mined subset."""
+def points(
+    setting: dict[str, Any] | None, tsne: Path, part: str, method: str, aligned: AlignedFaces | None = None
+) -> alt.TopLevelMixin | None:
+    """t-SNE of the test or the training samples of a setting: by expression or by mined subset; with the data
+    set's faces, each in its point's tooltip."""
     features = embeddings.read_embedding(setting, tsne)
     if features is None:
         return None
@@ -209,13 +221,18 @@ def points(setting: dict[str, Any] | None, tsne: Path, part: str, method: str) -
     given = features.test_true if part == "test" else features.train_given
     true = getattr(features, f"{part}_true")
     predicted = features.test_predicted if part == "test" else np.full(len(xy), -1)
-    codes = {"g": given, "t": true, "p": predicted, "s": subset, "id": np.arange(len(xy))}
-    rows = [{"x": _numbers(xy[:, 0]), "y": _numbers(xy[:, 1])} | {k: v.tolist() for k, v in codes.items()}]
+    ids = getattr(features, f"{part}_ids")
+    columns = {"g": given, "t": true, "p": predicted, "s": subset, "id": ids}
+    row = {"x": _numbers(xy[:, 0]), "y": _numbers(xy[:, 1])} | {k: v.tolist() for k, v in columns.items()}
+    if aligned is not None:
+        numbered = aligned.manifest.assign(row=range(len(aligned.manifest)))
+        rows = rows_of(numbered, ids, tsne)["row"]
+        row["image"] = [thumbnail.data_url(aligned.faces[i], THUMBNAIL) for i in rows]
     classes, subsets = json.dumps(features.classes), json.dumps(features.subsets)
     by = alt.param(name="by", value="expression",
                    bind=alt.binding_select(options=["expression", "subset"], name="colour by "))  # fmt: skip
     chosen, opacity = _legend("shown")
-    chart = alt.Chart(alt.Data(values=rows)).transform_flatten(["x", "y", "g", "t", "p", "s", "id"])
+    chart = alt.Chart(alt.Data(values=[row])).transform_flatten(list(row))
     chart = chart.transform_calculate(
         given=f"{classes}[datum.g]",
         true=f"{classes}[datum.t]",
@@ -226,7 +243,8 @@ def points(setting: dict[str, Any] | None, tsne: Path, part: str, method: str) -
         zip(features.classes, np.resize(drawing.COLOURS, len(features.classes)).tolist(), strict=True)
     )
     colours |= drawing.SUBSET_COLOURS | {"not mined": "#888888"}
-    told = ["id:Q", "given:N", "true:N", *(["predicted:N"] if part == "test" else []), "subset:N"]
+    told = ["id:N", "given:N", "true:N", *(["predicted:N"] if part == "test" else []), "subset:N"]
+    told += ["image:N"] if aligned is not None else []
     title = method + {"test": ", test samples", "train": ", training samples by given label"}[part]
     hidden = alt.Axis(labels=False, ticks=False, grid=False, title=None)
     return chart.mark_circle(size=22).encode(

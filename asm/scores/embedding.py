@@ -32,9 +32,9 @@ def embed_run(run: Path, out: Path) -> None:
 
     Args:
         run: the folder that training wrote.
-        out: npz with test_xy, test_true, test_predicted, test_subset, train_xy, train_given, train_true,
-            train_subset (codes, -1 for a method that does not mine), and the names of the `classes` and of
-            the codes (`subsets`).
+        out: npz with test_ids, test_xy, test_true, test_predicted, test_subset, train_ids, train_xy,
+            train_given, train_true, train_subset (codes, -1 for a method that does not mine), and the names
+            of the `classes` and of the codes (`subsets`).
 
     Raises:
         InputError: a file of the run is missing or truncated; the disk is full or not writable.
@@ -43,10 +43,12 @@ def embed_run(run: Path, out: Path) -> None:
     rows, subsets = features["train_rows"], train["subsets"]
     test_subset = features["test_subset"]
     arrays = {
+        "test_ids": test["ids"],
         "test_xy": embed(features["test"]),
         "test_true": test["true"],
         "test_predicted": test["probabilities"][-1].mean(0).argmax(1),
         "test_subset": test_subset if len(test_subset) else np.full(len(features["test"]), -1, np.int8),
+        "train_ids": train["ids"][rows],
         "train_xy": embed(features["train"]),
         "train_given": train["given"][rows],
         "train_true": train["true"][rows],

@@ -45,7 +45,8 @@ def score_run(run: Path, faces: Path, noise: Path) -> Scores:
         InputError: a file is missing or damaged, or the run does not belong to this data set.
     """
     manifest = store.read_manifest(faces / "manifest.csv")
-    counts = _values(faces / "summary.json", FaceCounts.model_fields, "build the aligned faces again")
+    remedy = "build the aligned faces again"
+    counts = _values(faces / "summary.json", FaceCounts.model_fields, remedy, corrected=0)
     keys = ("kind", "rate", "excluded", "wrong", "realised")
     labels = _values(noise, keys, "corrupt the labels again")
     try:
@@ -317,9 +318,9 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _values(path: Path, keys: Iterable[str], remedy: str) -> dict[str, Any]:
-    """Of these keys."""
-    content = read_json(path, remedy)
+def _values(path: Path, keys: Iterable[str], remedy: str, **without: Any) -> dict[str, Any]:
+    """Of these keys; `without`: what stands for one that may be missing."""
+    content = without | read_json(path, remedy)
     if missing := [key for key in keys if key not in content]:
         raise InputError(f"{path}: the keys {missing} are missing; {remedy}")
     return {key: content[key] for key in keys}

@@ -206,12 +206,14 @@ class GivenLabels(NoiseKind):
 
 
 class FaceCounts(Model):
-    """What became of a data set's images; `fallback`: no face found, the whole frame was taken."""
+    """What became of a data set's images; `fallback`: no face found, the whole frame was taken. `corrected`:
+    labels that a review changed; left out of the file where there are none, as in the align stage's."""
 
     images: Count
     unreadable: Count
     fallback: Count
     fallback_share: Share
+    corrected: Count = Field(default=0, exclude_if=lambda labels: not labels)
 
 
 class Cost(Model):

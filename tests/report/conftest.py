@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from made_up import make_grid, make_many, make_scores, write_run, write_timing
+from made_up import make_grid, make_many, make_scores, read, write_run, write_timing
 
 from asm import report
+from asm.report.results import Results
 
 
 @pytest.fixture
@@ -50,6 +51,12 @@ def time_cells() -> Callable[..., Path]:
 def write() -> Callable[..., Path]:
     """Writes a run to disk."""
     return write_run
+
+
+@pytest.fixture
+def loaded(grid, write, tmp_path) -> Results:
+    """The results of the full made-up grid."""
+    return read(write(tmp_path, grid), grid)
 
 
 @pytest.fixture

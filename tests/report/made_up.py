@@ -1,14 +1,18 @@
 """A made-up grid with plausible scores and t-SNE files, as the stages write them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from asm import report
+from asm.faces.store import digests
 from asm.mining import SUBSETS
 from asm.report.label_quality import RIVALS
+from asm.report.layout import Table
 from asm.report.results import Results, load
 
 CLASSES = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear"]
@@ -232,7 +236,8 @@ def write_tsne(path: Path, seed: int, mined: bool, tight: float, test: int = 700
         train_subset[~wrong & (train_subset == 2) & (rng.random(train) < 0.9)] = 0
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(
-        path, test_xy=test_xy, test_true=test_true, test_predicted=test_true, test_subset=subset(test),
+        path, test_ids=[f"test/{i}" for i in range(test)], train_ids=[f"train/{i}" for i in range(train)],
+        test_xy=test_xy, test_true=test_true, test_predicted=test_true, test_subset=subset(test),
         train_xy=train_xy, train_given=given, train_true=train_true, train_subset=train_subset,
         classes=CLASSES, subsets=SUBSETS,
     )  # fmt: skip
@@ -254,6 +259,22 @@ def write_run(root: Path, grid: dict, accuracies: dict[str, float] | None = None
     return root
 
 
+def write_faces(root: Path, dataset: str = "synthetic", test: int = 700, train: int = 1400) -> Path:
+    """The aligned faces of `write_tsne`'s samples, each in a grey of its own; returns their folder."""
+    folder = root / "aligned" / dataset
+    folder.mkdir(parents=True)
+    splits = ["train"] * train + ["test"] * test
+    ids = [f"{split}/{i}" for split in ("train", "test") for i in range(splits.count(split))]
+    table = pd.DataFrame({"id": ids, "path": "x", "split": splits, "true": 0, "face": "mtcnn"})
+    table.to_csv(folder / "manifest.csv", index=False)
+    greys = (np.arange(len(ids)) % 256).astype(np.uint8)
+    np.save(folder / "faces.npy", np.broadcast_to(greys[:, None, None, None], (len(ids), 8, 8, 1)))
+    np.save(folder / "landmarks.npy", np.zeros((len(ids), 5, 2), np.float32))
+    summary = {"dataset": dataset, "classes": CLASSES, "sha256": digests(folder)}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    return folder.parent
+
+
 def write_grid(root: Path, grid: dict) -> None:
     (root / "report.yaml").write_text(yaml.safe_dump(grid))
 
@@ -264,10 +285,10 @@ def write_scores(root: Path, scores: dict) -> Path:
     return path
 
 
-def write_report(root: Path, out: Path | None = None) -> Path:
+def write_report(root: Path, out: Path | None = None, faces: Path | None = None) -> Path:
     """The report of the run under `root`; returns its folder."""
     out = out or root / "reports"
-    report.write(root / "report.yaml", root / "scores", root / "timing", root / "tsne", out)
+    report.write(root / "report.yaml", root / "scores", root / "timing", root / "tsne", out, faces)
     return out
 
 
@@ -276,6 +297,22 @@ def read(root: Path, grid: dict | None = None, timing: Path | None = None) -> Re
     if grid is not None:
         write_grid(root, grid)
     return load(root / "report.yaml", root / "scores", timing or root / "timing")
+
+
+def with_accuracies(
+    grid: dict, write: Callable[..., Path], root: Path, wanted: dict[str, float], skip: tuple = ()
+) -> Results:
+    """The results of a run with these accuracies, by cell."""
+    return read(write(root, grid, accuracies=wanted, skip=skip), grid)
+
+
+def row(table: Table, **where: str) -> dict:
+    """The one row of a table that has these values."""
+    frame = table.frame
+    for column, value in where.items():
+        frame = frame[frame[column] == value]
+    assert len(frame) == 1, frame
+    return frame.iloc[0].to_dict()
 
 
 def write_timing(directory: Path, seconds: dict[str, list[float]]) -> Path:

@@ -1,5 +1,6 @@
 """The page and its details: short, true to the tables, and with links that lead somewhere."""
 
+import json
 import re
 
 import pytest
@@ -75,6 +76,16 @@ def test_cells_that_were_not_run_are_named_in_the_details(small, write, tmp_path
     assert "## Not run yet" in details
     assert details.rstrip().endswith("synthetic_n00_asm_s0.")
     assert "without label noise" not in "".join(page.verdict(results))
+
+
+def test_labels_that_a_review_changed_are_counted(small, write, tmp_path):
+    write(tmp_path, small)
+    assert "corrected" not in page.render(results := read(tmp_path), page.build(results), {})[0]
+    for path in (tmp_path / "scores").glob("*.json"):
+        scores = json.loads(path.read_text())
+        path.write_text(json.dumps(scores | {"faces": scores["faces"] | {"corrected": 1234}}))
+    content = page.render(results := read(tmp_path), page.build(results), {})[0]
+    assert "**Labels corrected** by a review: 1,234 of synthetic." in content
 
 
 # Percent, seeds 0 and 1; ASM's third seed is 96

@@ -136,6 +136,16 @@ def test_scores_come_from_the_runs_faces_and_noise_files_and_round_trip_exactly(
     json.loads(path.read_text(), parse_constant=pytest.fail)  # strict JSON: no NaN
 
 
+def test_labels_that_a_review_changed_are_counted_and_else_not_mentioned(run, tmp_path, scores):
+    write_faces(tmp_path / "faces", make_manifest())
+    (tmp_path / "faces" / "summary.json").write_text(json.dumps(FACES | {"corrected": 4}))
+    (tmp_path / "noise.json").write_text(json.dumps(NOISE))
+    found = evaluation.score_run(run, tmp_path / "faces", tmp_path / "noise.json")
+    assert found.faces.corrected == 4
+    assert json.loads(found.model_dump_json())["faces"]["corrected"] == 4
+    assert "corrected" not in scores.model_dump_json()
+
+
 @pytest.mark.parametrize("name", ["faces/manifest.csv", "faces/summary.json", "noise.json"])
 def test_a_missing_input_is_named(run, tmp_path, name):
     write_faces(tmp_path / "faces", make_manifest())
