@@ -121,7 +121,7 @@ def write_bank(
             f"features.cells: the backbone has {len(network.stages)} stages, found {max(options.cells)}"
         )
     network = network.eval().to(device, memory_format=torch.channels_last)
-    faces, training = aligned.faces, (aligned.manifest["split"] == "train").to_numpy()
+    faces, training = aligned.faces, (aligned.manifest["split"] == "train").to_numpy(copy=True)
     digest = _digest(aligned, network, stamp, options, weak, strong)
     if not (work / STAMP).is_file() or (work / STAMP).read_text(encoding="utf-8") != digest:
         for name in (PROJECTION, ROWS):
