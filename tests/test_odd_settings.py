@@ -17,6 +17,7 @@ from asm.config.grid import write_configs
 from asm.config.params import load_params
 from asm.config.profile import load_profile
 from asm.config.schema import dump_yaml, read_yaml
+from asm.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,6 +46,19 @@ def try_with(root: Path, name: str, content: bytes) -> None:
 
 
 FILES = st.sampled_from(["params.yaml", "profile.yaml"])
+
+
+@pytest.mark.parametrize("key", ["image_size", "width", "batch_size", "epochs"])
+def test_a_size_that_no_machine_holds_is_a_slip(project, key):
+    content = read_yaml(project / "profile.yaml")
+    content["training"][key] = 10**7
+    sound = (project / "profile.yaml").read_bytes()
+    try:
+        (project / "profile.yaml").write_text(dump_yaml(content), encoding="utf-8")
+        with pytest.raises(InputError, match=rf"training\.{key}: Input should be less than or equal to"):
+            resolve(project)
+    finally:
+        (project / "profile.yaml").write_bytes(sound)
 
 
 @given(name=FILES, change=damage())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from asm.config.schema import Name, Positive, Section, Share, Weight, parse, read_yaml
+from asm.config.schema import Name, Positive, Section, Share, Size, Weight, parse, read_yaml
 
 if TYPE_CHECKING:
     from asm.methods.base import Method
@@ -22,14 +22,14 @@ class Training(Section):
     # aligned: the networks see aligned faces, and all their layers are trained; features: they see what a
     # frozen backbone makes of the faces (asm/parts/bank.py), and are small heads
     input: Literal["aligned", "features"]
-    image_size: Annotated[int, Field(ge=32)]
+    image_size: Annotated[int, Field(ge=32, le=4096)]
     backbone: Name = "resnet18"  # a file of asm/parts/backbones
-    width: Positive  # channels of its first stage
-    hidden: Positive | None = None  # units of a head on features
+    width: Annotated[int, Field(ge=1, le=1024)]  # channels of its first stage
+    hidden: Size | None = None  # units of a head on features
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of these units
-    epochs: Positive
+    epochs: Size
     warmup_epochs: Annotated[int, Field(ge=0)]
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Annotated[Size, Field(ge=2)]
     precision: Literal["fp32", "bf16"] = "fp32"
 
     @model_validator(mode="after")

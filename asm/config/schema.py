@@ -13,6 +13,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Scale = Annotated[float, Field(ge=1e-6, le=1e6)]  # a temperature, a length: what is divided by
 Positive = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=65_536)]  # units, samples of a batch, epochs: more is a slip
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 

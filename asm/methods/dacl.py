@@ -22,7 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from asm.config.cell import CellConfig
-from asm.config.schema import Positive, Section, Share, Weight
+from asm.config.schema import Section, Share, Size, Weight
 from asm.methods.base import Batch, Method
 from asm.parts.batches import Samples
 
@@ -40,7 +40,7 @@ class Options(Section):
 
     center_weight: Weight  # lambda
     center_lr: Share  # alpha
-    hidden: Annotated[list[Positive], Field(min_length=3, max_length=3)]
+    hidden: Annotated[list[Size], Field(min_length=3, max_length=3)]
 
 
 class DACL(Method):

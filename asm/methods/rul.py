@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asm.config.cell import CellConfig
-from asm.config.schema import Positive, Section, Share
+from asm.config.schema import Section, Share, Size
 from asm.methods.base import Batch, Method
 from asm.parts.batches import Samples
 from asm.parts.selection import relabel, relabel_rows
@@ -28,7 +28,7 @@ from asm.parts.selection import relabel, relabel_rows
 class Options(Section):
     """The section `rul` of params.yaml."""
 
-    embedding: Positive
+    embedding: Size
     dropout: Share
     relabel: bool  # SCN's relabelling, which the noise results rest on; not in the released code
     relabel_margin: Share

@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from asm.config.cell import Augment, StrongAugment
-from asm.config.schema import Positive, Section, Seed
+from asm.config.schema import Positive, Section, Seed, Size
 from asm.errors import InputError
 from asm.faces.store import AlignedFaces
 from asm.files import whole, writing
@@ -41,7 +41,7 @@ class Features(Section):
 
     # stage, counted from 1 -> side of the grid that its map is averaged on
     cells: Annotated[dict[Positive, Positive], Field(min_length=1)]
-    components: Positive  # principal components kept
+    components: Size  # principal components kept
     views: Annotated[int, Field(ge=2, multiple_of=2)]  # weak ones and, as many, strong ones of a face
     seed: Seed
 
