@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import uuid
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,21 @@ SETTINGS = {
     "distributed.worker.memory.target": False,
     "distributed.comm.timeouts.connect": "60s",
 }
-cloudpickle.register_pickle_by_value(job)  # workers on other machines do not have its folder on their path
+cloudpickle.register_pickle_by_value(job)
+
+
+class Carried:
+    """A function of job.py that travels as what it is, not as a name: workers on other machines could not
+    import it. Dask pickles tasks by name where it can."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[bytes]]:
+        return cloudpickle.loads, (cloudpickle.dumps(self.function),)
 
 
 class Crew:
@@ -109,7 +124,7 @@ class Crew:
     def submit(self, stage: dict[str, Any]) -> Future:
         """What becomes of the stage: the result of job.run."""
         key = f"{stage['name']}-{uuid.uuid4().hex[:8]}"
-        return self.client.submit(job.run, stage, *self._arguments, key=key, pure=False)
+        return self.client.submit(Carried(job.run), stage, *self._arguments, key=key, pure=False)
 
     def retire(self, address: str) -> int:
         """Do without this worker; returns how many are left."""
