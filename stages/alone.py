@@ -1,16 +1,8 @@
-"""Run one of make's commands on a profile: alone, with a whole dvc.lock, and stopped with all it started.
+"""A profile's project for one driver at a time, with a whole dvc.lock."""
 
-`python stages/alone.py PROFILE COMMAND ...`: of two on one profile the second is turned away; who stops this
-process, or kills the one that started it, stops all that COMMAND has started.
-"""
-
-import checkout
-
-import ctypes
 import fcntl
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -23,17 +15,13 @@ from typing import Any
 import psutil
 import yaml
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-from project import project
 from voluptuous import Invalid
 
-from asm.errors import InputError, reported
-
-PATIENCE = 10  # seconds that what is stopped has to end by itself
-PR_SET_PDEATHSIG = 1
+from asm.errors import InputError
 
 
-def take(folder: Path, words: list[str]) -> Any:
-    """The lock on the profile in `folder`, held until this process ends.
+def take(folder: Path, goal: str) -> Any:
+    """The lock on the profile in `folder`, for `make <goal>`; held until this process ends.
 
     Raises:
         InputError: another one, or DVC, is at work there.
@@ -50,7 +38,6 @@ def take(folder: Path, words: list[str]) -> Any:
     if busy := _dvc_at_work(folder / ".dvc" / "tmp" / "rwlock"):
         raise InputError(f"{folder}: {busy[0]} is at work; {remedy}")
     handle.truncate(0)
-    goal = words[-1].removesuffix("-alone")
     handle.write(f"`make {goal}` (process {os.getpid()}, since {_when(time.time())})")
     handle.flush()
     return handle
@@ -102,34 +89,3 @@ def _is_whole(text: bytes) -> bool:
     except (ValueError, yaml.YAMLError, Invalid):
         return False
     return True
-
-
-def run(words: list[str]) -> int:
-    """The command's exit status. A signal to this process goes to all that the command has started."""
-    child = subprocess.Popen(words, process_group=0, close_fds=False)  # make's jobs are counted by open files
-
-    def stop(number: int, _: object) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
-            deadline = time.monotonic() + PATIENCE
-            while time.monotonic() < deadline:
-                child.poll()
-                os.killpg(child.pid, 0)
-                time.sleep(0.05)
-            os.killpg(child.pid, signal.SIGKILL)
-        sys.exit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, stop)
-    with suppress(OSError, AttributeError):  # elsewhere than on Linux a killed make leaves it to the user
-        ctypes.CDLL("libc.so.6").prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    return child.wait()
-
-
-if __name__ == "__main__":
-    profile, *command = sys.argv[1:]
-    with reported():
-        home = project(profile, checkout.ROOT)
-        lock = take(home, command)
-        mend(home)
-        sys.exit(run(command))

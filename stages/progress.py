@@ -1,96 +1,166 @@
-"""Runs the stages named on stdin, several at a time, and shows how far they are.
+"""How far `make repro` is: in a terminal a line a cell at work and a bar over all; in a log a line for each
+cell that ends. The time left comes from the seconds of cells like those to come."""
 
-`... | python stages/progress.py JOBS COMMAND ...`: each line of stdin has one call's last arguments, first
-the name of a train stage. In a terminal: a line a cell at work and a bar over all; in a log: a line for each
-cell that ends.
-"""
-
-import argparse
+import csv
 import re
-import subprocess
-import sys
+import statistics
 import time
-from dataclasses import dataclass, field
+from pathlib import Path
 
+import yaml
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-EPOCH = re.compile(r"^(?P<cell>[\w-]+): epoch (?P<epoch>\d+)/(?P<epochs>\d+) .*test (?P<accuracy>[\d.]+) ?%")
-ENDED = re.compile(r"^Running stage 'evaluate@(?P<cell>[\w-]+)'")
-# what DVC says of a stage that goes well
-QUIET = re.compile(
-    r"^(Running stage|> |Updating lock file|Generating lock file|Use `dvc push`|To track|\s*git add"
-    r"|To enable auto staging|\s*dvc config core|Stage '.*' didn't change|Stage '.*' is cached|$)"
+EPOCH = re.compile(
+    r"^(?P<cell>[\w-]+)(?P<fold>, fold \d+ of \d+)?: "
+    r"epoch (?P<epoch>\d+)/(?P<epochs>\d+) .*test (?P<accuracy>[\d.]+) ?%"
 )
+BAR = re.compile(r"(?P<part>[\w -]+): +(?P<percent>\d+)%\|")  # of tqdm
+QUICK = ("evaluate", "assess")  # one for each cell; not worth a line
+Kind = tuple[str, ...]
 
 
-@dataclass
+class Seconds:
+    """What stages took, and what others like them may take: of the same method on the same data."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._kinds: dict[str, Kind] = {}
+        self._measured: dict[Kind, list[float]] = {}
+
+    def kind(self, stage: str) -> Kind:
+        group, _, key = stage.partition("@")
+        if stage not in self._kinds:
+            path = self.home / "configs" / group / f"{key}.yaml"
+            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+            config = (yaml.load(path.read_bytes(), loader) if path.is_file() else None) or {}
+            self._kinds[stage] = (group, *(str(config.get(each)) for each in ("method", "dataset")))
+        return self._kinds[stage]
+
+    def add(self, stage: str, seconds: float) -> None:
+        self._measured.setdefault(self.kind(stage), []).append(seconds)
+
+    def add_recorded(self, stage: str) -> None:
+        """A cell trained before, by its own record."""
+        path = self.home / "timing" / f"{stage.partition('@')[2]}.csv"
+        if stage.startswith("train@") and path.is_file():
+            with open(path, encoding="utf-8", newline="") as handle:
+                self.add(stage, sum(float(row["seconds"]) for row in csv.DictReader(handle)))
+
+    def expected(self, stage: str) -> float | None:
+        """Seconds; None before anything of its group has ended."""
+        kind = self.kind(stage)
+        found = self._measured.get(kind)
+        found = found or [
+            x for other, values in self._measured.items() if other[0] == kind[0] for x in values
+        ]
+        return statistics.fmean(found) if found else None
+
+
 class Shown:
-    """How far the cells are: `accuracy` in percent of each cell seen, `ended` those that were trained."""
+    """What the user sees. `stages`: the names of all."""
 
-    total: int
-    progress: Progress
-    started: float = field(default_factory=time.monotonic)
-    accuracy: dict[str, str] = field(default_factory=dict)
-    ended: set[str] = field(default_factory=set)
-    tasks: dict[str, TaskID] = field(default_factory=dict)
+    def __init__(self, stages: list[str], seconds: Seconds, console: Console) -> None:
+        self.seconds, self.console = seconds, console
+        self.slots = 1  # stages that run at once
+        self.open = dict.fromkeys(stages)  # neither done nor failed
+        self.cells = {name for name in stages if name.startswith("train@")}
+        self.started: dict[str, float] = {}
+        self.accuracy: dict[str, str] = {}
+        self.failures = 0
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+        self.bars = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self.tasks: dict[str, TaskID] = {}
+        self.overall = self.bars.add_task("cells", total=len(self.cells), told="")
 
-    def __post_init__(self) -> None:
-        self.overall = self.progress.add_task("all cells", total=self.total, told="")
+    def __enter__(self) -> "Shown":
+        self.bars.start()
+        return self
 
-    def line(self, text: str) -> str | None:
-        """Takes one line of output; returns what is to be printed, None for nothing."""
+    def __exit__(self, *reason: object) -> None:
+        self.bars.stop()
+
+    def told(self, event: dict[str, str]) -> None:
+        """Takes what a worker tells of a stage (job.run)."""
+        if event["stage"] in self.started and "line" in event:
+            self.line(event["stage"], event["line"])
+
+    def say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def kept(self, stage: str) -> None:
+        """It was up to date."""
+        self.open.pop(stage)
+        self.seconds.add_recorded(stage)
+
+    def begun(self, stage: str) -> None:
+        self.started[stage] = time.monotonic()
+        self.update()
+
+    def line(self, stage: str, text: str) -> None:
+        """Takes what a stage printed."""
         if found := EPOCH.match(text):
-            cell, accuracy = found["cell"], found["accuracy"]
-            if cell not in self.tasks:
-                self.tasks[cell] = self.progress.add_task(cell, total=int(found["epochs"]), told="")
-            self.accuracy[cell] = accuracy
-            told = f"epoch {found['epoch']}/{found['epochs']}, {accuracy} %"
-            self.progress.update(self.tasks[cell], completed=int(found["epoch"]), told=told)
-            return None
-        if (found := ENDED.match(text)) and found["cell"] not in self.ended:
-            cell = found["cell"]
-            self.ended.add(cell)
-            if cell in self.tasks:
-                self.progress.remove_task(self.tasks.pop(cell))
-            self.progress.update(self.overall, completed=len(self.ended))
-            told = f"{self.accuracy[cell]} %" if cell in self.accuracy else "kept from before"
-            return f"{len(self.ended)}/{self.total}  {cell}: {told}, {self.left()}"
-        return None if QUIET.match(text) else text
+            self.accuracy[stage] = found["accuracy"]
+            told = f"epoch {found['epoch']}/{found['epochs']}{found['fold'] or ''}, {found['accuracy']} %"
+            self._bar(stage, int(found["epoch"]), int(found["epochs"]), told)
+        elif found := BAR.match(text):
+            self._bar(stage, int(found["percent"]), 100, found["part"])
+        elif text.strip():
+            self.say(text)
+
+    def _bar(self, stage: str, completed: int, total: int, told: str) -> None:
+        if stage not in self.tasks:
+            self.tasks[stage] = self.bars.add_task(stage, total=total, told="")
+        self.bars.update(self.tasks[stage], completed=completed, total=total, told=told)
+
+    def done(self, stage: str, seconds: float, errors: list[str]) -> None:
+        """`errors`: what it printed as errors without ending with one."""
+        self._leaves(stage)
+        self.open.pop(stage)
+        for text in filter(str.strip, errors):
+            self.say(text)
+        self.seconds.add(stage, seconds)
+        group, _, key = stage.partition("@")
+        if stage in self.cells:
+            accuracy = f"{self.accuracy[stage]} %, " if stage in self.accuracy else ""
+            self.say(f"{self._ended()}/{len(self.cells)}  {key}: {accuracy}{self.left()}")
+        elif group not in QUICK:
+            self.say(f"{stage}: {seconds:.0f} s")
+        self.update()
+
+    def again(self, stage: str, reason: str) -> None:
+        self._leaves(stage)
+        self.say(f"{stage}: {reason}; it will be run again")
+
+    def failed(self, stage: str, message: str) -> None:
+        self._leaves(stage)
+        self.open.pop(stage)
+        self.failures += stage in self.cells
+        self.say(f"{stage} failed: {message}")
+        self.update()
+
+    def _leaves(self, stage: str) -> None:
+        self.started.pop(stage, None)
+        if stage in self.tasks:
+            self.bars.remove_task(self.tasks.pop(stage))
+
+    def _ended(self) -> int:
+        return len(self.cells) - len(self.cells & self.open.keys()) - self.failures
+
+    def update(self) -> None:
+        running = len(self.cells & self.started.keys())
+        waiting = len(self.cells & self.open.keys()) - running
+        counts = {"done": self._ended(), "running": running, "waiting": waiting, "failed": self.failures}
+        told = ", ".join([*(f"{count} {state}" for state, count in counts.items()), self.left()])
+        self.bars.update(self.overall, completed=self._ended(), told=told)
 
     def left(self) -> str:
-        """The time that the cells to come will take, if they take as long as those before."""
-        done = len(self.ended)
-        seconds = (time.monotonic() - self.started) / done * (self.total - done)
-        return f"{seconds / 60:.0f} min left"
-
-
-def run(calls: list[str], jobs: int, command: list[str], console: Console) -> int:
-    """Runs `command` with each of these lines as its last arguments; returns the exit status of xargs."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[told]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        shown = Shown(len(calls), progress)
-        child = subprocess.Popen(
-            ["xargs", "-r", "-P", str(jobs), "-L", "1", *command],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        child.stdin.write("".join(f"{call}\n" for call in calls))
-        child.stdin.close()
-        for text in child.stdout:
-            if (told := shown.line(text.rstrip("\n"))) is not None:
-                console.print(told, markup=False, highlight=False, soft_wrap=True)
-        return child.wait()
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("jobs", type=int)
-    parser.add_argument("command", nargs=argparse.REMAINDER)
-    args = parser.parse_args()
-    waiting = [line.strip() for line in sys.stdin if line.strip()]
-    sys.exit(run(waiting, args.jobs, args.command, Console()))
+        """The time that the cells to come will take."""
+        seconds, longest, now = 0.0, 0.0, time.monotonic()
+        for stage in self.cells & self.open.keys():
+            expected = self.seconds.expected(stage)
+            if expected is None:
+                return "time left not known yet"
+            rest = max(0.0, expected - (now - self.started[stage] if stage in self.started else 0.0))
+            seconds, longest = seconds + rest, max(longest, rest)
+        return f"{max(seconds / max(self.slots, 1), longest) / 60:.0f} min left"

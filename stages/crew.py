@@ -1,0 +1,167 @@
+"""The workers of `make repro`: this machine's cores or GPUs, or the cluster that a yaml file names."""
+
+import checkout
+
+import contextlib
+import importlib
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import dask
+import job
+from distributed import Client, Future, LocalCluster
+from progress import Shown
+
+from asm.config.schema import read_yaml
+from asm.errors import InputError
+
+CLASSES = {
+    "slurm": "dask_jobqueue.SLURMCluster",
+    "pbs": "dask_jobqueue.PBSCluster",
+    "sge": "dask_jobqueue.SGECluster",
+    "lsf": "dask_jobqueue.LSFCluster",
+    "htcondor": "dask_jobqueue.HTCondorCluster",
+    "ssh": "distributed.SSHCluster",
+}
+SETTINGS = {
+    # a stage that is lost with its worker comes back to the driver, which counts its failures
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.work-stealing": False,
+    "distributed.worker.memory.terminate": False,  # it would measure Dask's process, not the stage's
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.target": False,
+    "distributed.comm.timeouts.connect": "60s",
+}
+cloudpickle.register_pickle_by_value(job)
+
+
+class Carried:
+    """A function of job.py that travels as what it is, not as a name: workers on other machines could not
+    import it. Dask pickles tasks by name where it can."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[bytes]]:
+        return cloudpickle.loads, (cloudpickle.dumps(self.function),)
+
+
+class Crew:
+    """Workers, started when they are first asked for. A context: at its end all that they run ends too.
+
+    Args:
+        home: folder of the profile's project.
+        jobs: workers on this machine if it has no GPU; with GPUs there is one for each.
+        cells_per_gpu: stages at once on a GPU.
+        cluster: yaml file, `type` and keywords of Dask's class for it; None: this machine.
+        view: is told what stages print.
+    """
+
+    def __init__(self, home: Path, jobs: int, cells_per_gpu: int, cluster: Path | None, view: Shown) -> None:
+        self.home, self.jobs, self.cells_per_gpu, self.cluster = home, jobs, cells_per_gpu, cluster
+        self.view = view
+        self._client: Client | None = None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, *reason: Any) -> None:
+        if self._client is not None:
+            with contextlib.suppress(Exception):  # workers may be gone, or the scheduler
+                self._client.run(job.stop, on_error="ignore")
+        with contextlib.suppress(TimeoutError, OSError):
+            self._stack.close()
+
+    @property
+    def client(self) -> Client:
+        """
+        Raises:
+            InputError: the cluster's file is not right, or Dask cannot start what it describes.
+        """
+        if self._client is None:
+            self._stack.enter_context(dask.config.set(SETTINGS))
+            token = tempfile.NamedTemporaryFile(dir=self.home / ".dvc" / "tmp")  # noqa: SIM115
+            self._stack.enter_context(token)
+            devices = gpus() if self.cluster is None else []
+            if self.cluster is not None:
+                place = described(self.cluster)
+            else:
+                size = (len(devices), self.cells_per_gpu) if devices else (self.jobs, 1)
+                sizes = {"n_workers": size[0], "threads_per_worker": size[1], "memory_limit": None}
+                with warnings.catch_warnings(
+                    action="ignore"
+                ):  # another port is found where this one is taken
+                    place = LocalCluster(**sizes, dashboard_address="127.0.0.1:8787", silence_logs=50)
+            if not isinstance(place, str):
+                self._stack.enter_context(place)
+            root = str(checkout.ROOT)
+            self._arguments = (job.facts(root, token.name), root, token.name, devices)
+            self._client = self._stack.enter_context(Client(place, timeout=60))
+            self._client.subscribe_topic("stages", lambda event: self.view.told(event[1]))
+            self.view.say(f"workers: {self._client.dashboard_link}")
+        return self._client
+
+    def slots(self) -> int:
+        """How many stages may run at once now. Raises InputError where the scheduler is gone."""
+        try:
+            return sum(self.client.nthreads().values())
+        except (OSError, TimeoutError) as error:
+            raise InputError(f"Dask's scheduler does not answer ({error}); start again") from error
+
+    def submit(self, stage: dict[str, Any]) -> Future:
+        """What becomes of the stage: the result of job.run."""
+        key = f"{stage['name']}-{uuid.uuid4().hex[:8]}"
+        return self.client.submit(Carried(job.run), stage, *self._arguments, key=key, pure=False)
+
+    def retire(self, address: str) -> int:
+        """Do without this worker; returns how many are left."""
+        self.client.retire_workers([address], close_workers=True)
+        return self.slots()
+
+
+def gpus() -> list[str]:
+    """Identities of this machine's GPUs, as CUDA_VISIBLE_DEVICES takes them."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name.strip()]
+    if not shutil.which("nvidia-smi"):
+        return []
+    words = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.split()
+
+
+def described(path: Path) -> Any:
+    """The cluster of a yaml file, or the address of one that runs."""
+    content = read_yaml(path)
+    kind = content.pop("type", None)
+    if kind == "address":
+        if not isinstance(content.get("address"), str):
+            raise InputError(f"{path}: type address needs the scheduler's: `address: tcp://host:8786`")
+        return content["address"]
+    if kind not in CLASSES:
+        raise InputError(f"{path}: type: {kind!r}; expected one of {', '.join([*CLASSES, 'address'])}")
+    module, _, name = CLASSES[kind].rpartition(".")
+    jobs = content.pop("jobs", 1) if kind != "ssh" else None
+    if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
+        raise InputError(f"{path}: jobs: expected a number from 1, found {jobs!r}")
+    try:
+        started = getattr(importlib.import_module(module), name)(**content)
+    except Exception as error:
+        raise InputError(
+            f"{path}: {name} cannot be started with this ({type(error).__name__}: {error})"
+        ) from error
+    if jobs:
+        started.adapt(minimum_jobs=jobs, maximum_jobs=jobs)  # a job that ends is submitted anew
+    return started

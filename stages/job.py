@@ -1,0 +1,199 @@
+"""One stage on a worker: its command in a process of its own, which ends with the worker.
+
+Dask carries these functions to the workers as they are, hence only Python's own library here.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+BAR = re.compile(r".*\d+%\|")  # of tqdm
+PATIENCE = 5  # seconds that a stage has to end by itself
+PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scipy", "scikit-learn")  # that results depend on
+# Dask sets these for its workers; a stage's last digits must not depend on that.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_")
+
+
+def code(root: str | Path) -> str:
+    """SHA-256 over all that stages may run in a checkout."""
+    digest = hashlib.sha256()
+    for path in sorted(path for name in ("asm", "stages") for path in Path(root, name).rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def facts(root: str, token: str) -> dict[str, str]:
+    """What must be the same on every worker: the checkout's folder, its code, the packages."""
+    found = {"the folder": str(Path(token).is_file()), "the code": code(root)[:12]}
+    found["Python"] = ".".join(platform.python_version_tuple()[:2])
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def unfit(expected: dict[str, str], root: str, token: str) -> str | None:
+    """In what this worker differs from the driver, None if it may work."""
+    found = facts(root, token)
+    where = f"the worker on {socket.gethostname()} ({sys.executable})"
+    if found["the folder"] != "True":
+        return f"{where} does not see {root}: the grid needs a file system that all machines share"
+    different = {name: value for name, value in expected.items() if found.get(name) != value}
+    wrong = [f"{name} {found.get(name, 'missing')} instead of {value}" for name, value in different.items()]
+    return f"{where} has {', '.join(wrong)}; it needs the driver's code and packages" if wrong else None
+
+
+def run(
+    job: dict[str, Any], expected: dict[str, str], root: str, token: str, devices: list[str]
+) -> dict[str, Any]:
+    """Remove the stage's old outputs and run its commands, as DVC does.
+
+    Each line that the stage prints is told to the driver at once. Returns `seconds` and what it printed as
+    errors, `errors`; or `unfit`, and nothing was done.
+
+    Raises:
+        RuntimeError: a command failed; the message is what it printed as errors.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    if not hasattr(worker, "asm_running"):
+        worker.asm_running, worker.asm_unfit = {}, unfit(expected, root, token)
+    if worker.asm_unfit:
+        return {"unfit": worker.asm_unfit, "worker": worker.address}
+    key = worker.get_current_task()
+    environment = stage_environment(job)
+    if devices:
+        environment["CUDA_VISIBLE_DEVICES"] = devices[int(worker.name) % len(devices)]
+    worker.log_event("stages", {"stage": job["name"], "started": worker.address})
+    started = time.monotonic()
+
+    def tell(line: str) -> None:
+        worker.log_event("stages", {"stage": job["name"], "line": line})
+
+    def wanted() -> bool:
+        task = worker.state.tasks.get(key)
+        return task is not None and task.state == "executing"
+
+    errors = execute(job, environment, tell, wanted, worker.asm_running)
+    return {"seconds": time.monotonic() - started, "errors": errors}
+
+
+def execute(
+    job: dict[str, Any],
+    environment: dict[str, str],
+    tell: Callable[[str], None],
+    wanted: Callable[[], bool],
+    running: dict[str, subprocess.Popen],
+) -> list[str]:
+    """Remove the old outputs and run the commands; returns what these printed as errors.
+
+    Raises:
+        RuntimeError: see `run`.
+    """
+    for path in map(Path, job["outs"]):
+        remove(path)
+    errors: list[str] = []
+    for command in job["cmd"]:
+        process = start(command, job["folder"], environment)
+        running[job["name"]] = process
+        try:
+            errors += follow(process, tell, wanted)
+        finally:
+            end(process)
+            del running[job["name"]]
+        if process.returncode:
+            told = "\n".join(errors[-40:]) or "it printed no error"
+            raise RuntimeError(f"exit status {process.returncode}: {told}")
+    return errors
+
+
+def stop(dask_worker: Any) -> None:
+    """End all that runs on a worker."""
+    for process in list(getattr(dask_worker, "asm_running", {}).values()):
+        end(process)
+
+
+def stage_environment(job: dict[str, Any]) -> dict[str, str]:
+    """What DVC sets, this Python first on the path, and the driver's numbers of threads."""
+    environment = {name: value for name, value in os.environ.items() if name not in THREADS}
+    environment |= job["threads"] | {"DVC_ROOT": job["home"], "DVC_STAGE": job["name"]}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return environment
+
+
+def start(command: str, folder: str, environment: dict[str, str]) -> subprocess.Popen:
+    libc, parent = ctypes.CDLL(None), os.getpid()
+
+    def tied() -> None:
+        if hasattr(libc, "prctl"):
+            libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)
+
+    shell = [os.environ.get("SHELL") or "/bin/sh", "-c", command]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(
+        shell,
+        cwd=folder,
+        env=environment,
+        text=True,
+        errors="replace",
+        process_group=0,
+        preexec_fn=tied,
+        **pipes,
+    )
+
+
+def follow(process: subprocess.Popen, tell: Callable[[str], None], wanted: Callable[[], bool]) -> list[str]:
+    """Pass on what it prints until it ends, or is not wanted any more; returns what it printed as errors."""
+    errors: list[str] = []
+
+    def take_error(line: str) -> None:
+        tell(line) if BAR.match(line) else errors.append(line)
+
+    def read(stream: Any, take: Any) -> None:
+        for line in stream:
+            take(line.rstrip("\n"))
+
+    threads = [
+        threading.Thread(target=read, args=arguments, daemon=True)
+        for arguments in ((process.stdout, tell), (process.stderr, take_error))
+    ]
+    for thread in threads:
+        thread.start()
+    while process.poll() is None:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+        if not wanted():
+            end(process)
+    for thread in threads:
+        thread.join(PATIENCE)  # what the stage left behind may hold its pipes
+    return errors
+
+
+def end(process: subprocess.Popen) -> None:
+    """End a command and all that it started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)

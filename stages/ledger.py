@@ -1,0 +1,205 @@
+"""DVC's side of `make repro`: what is to be run, and the record of what was.
+
+Before and after a stage's command this does what `dvc repro` does, with DVC's own functions and in its order,
+so that dvc.lock, cache and run-cache are those that `dvc repro` would leave; but the stages may be many at
+once, and dvc.lock is written now and then instead of after each.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import alone
+import yaml
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.repo.reproduce import get_active_graph, plan_repro
+from dvc.rwlock import rwlock
+from dvc.stage import PipelineStage
+from dvc.stage.cache import _can_hash
+from dvc.stage.serialize import to_lockfile, to_single_stage_lockfile
+from dvc.utils.serialize import dumps_yaml
+from job import THREADS
+
+from asm.errors import InputError
+
+SHARE = 20  # dvc.lock is written so seldom that it takes no more than this part of the time
+SECONDS = 5  # and no more often
+
+
+@contextlib.contextmanager
+def opened(home: Path, goal: str) -> Iterator["Ledger"]:
+    """The ledger of the project in `home`, for `make <goal>` alone; what was finished is written at the end.
+
+    Raises:
+        InputError: another one is at work there, or DVC refuses the pipeline.
+    """
+    with alone.take(home, goal):
+        alone.mend(home)
+        ledger = Ledger(home)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+
+class Ledger:
+    """The stages of the DVC project in `home`, by name, in DVC's own order: `stages`; `upstream` of each.
+
+    Raises:
+        InputError: DVC refuses the pipeline.
+    """
+
+    def __init__(self, home: Path) -> None:
+        os.chdir(home)  # as DVC does; names of stages and paths in messages are seen from there
+        self.home = home
+        self.threads = {name: os.environ[name] for name in THREADS if name in os.environ}
+        self.repo = Repo(str(home), _wait_for_lock=True)
+        with self.locked():
+            graph = get_active_graph(self.repo.index.graph)
+            planned = plan_repro(graph, list(self.repo.stage.collect("dvc.yaml")))
+        self.stages: dict[str, PipelineStage] = {stage.addressing: stage for stage in planned}
+        self.upstream = {
+            name: {each.addressing for each in graph[stage]} for name, stage in self.stages.items()
+        }
+        self._entries: dict[str, Any] = {}  # of dvc.lock, not written yet
+        self._held: dict[str, contextlib.ExitStack] = {}  # DVC's locks on what runs
+        self._written, self._cost = time.monotonic(), 0.0
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """DVC's lock on the repository, which is free while commands run, as in `dvc repro`.
+
+        Raises:
+            InputError: DVC refuses something.
+        """
+        try:
+            with self.repo.lock, self.repo.scm_context:
+                yield
+        except DvcException as error:
+            raise InputError(f"{self.home}: {' '.join(str(error).split())}") from error
+
+    def settle(self, name: str) -> bool:
+        """Whether the stage is up to date, or became so by its run-cache; if not, `begin` it."""
+        stage = self.stages[name]
+        if stage.frozen or not stage.changed():
+            return True
+        cached = self._cached(stage)
+        if cached is None:
+            return False
+        stage.remove_outs(ignore_remove=False, force=False)
+        cached.checkout()
+        self.finish(name)
+        return True
+
+    def _cached(self, stage: PipelineStage) -> PipelineStage | None:
+        """What the cache has of a stage with these dependencies. DVC's own `restore` finds it only after the
+        old outputs have been removed; here they stay until the stage's turn comes."""
+        runs = self.repo.stage_cache
+        if not _can_hash(stage):
+            return None
+        if not stage.changed_stage() and stage.deps_cached() and all(out.hash_info for out in stage.outs):
+            entry = to_single_stage_lockfile(stage)
+        else:
+            stage.save_deps()
+            entry = runs._load(stage)
+        found = entry and runs._create_stage(entry, wdir=stage.wdir)
+        return found if found and found.outs_cached() else None
+
+    def job(self, name: str) -> dict[str, Any]:
+        """What a worker needs to know of a stage (job.py); `deps`: path -> DVC's MD5 of now.
+
+        Raises:
+            InputError: what the stage reads is not there.
+        """
+        stage = self.stages[name]
+        try:
+            stage.save_deps()
+        except DvcException as error:
+            raise InputError(f"{name}: {' '.join(str(error).split())}") from error
+        return {
+            "name": name,
+            "cmd": [stage.cmd] if isinstance(stage.cmd, str) else stage.cmd,
+            "folder": stage.wdir,
+            "home": str(self.home),
+            "threads": self.threads,
+            "deps": {dep.fs_path: dep.hash_info.value for dep in stage.deps},
+            "outs": [out.fs_path for out in stage.outs if not out.persist],
+        }
+
+    def begin(self, name: str) -> None:
+        """Until `finish` or `drop` other DVC commands keep off what the stage reads and writes."""
+        stage = self.stages[name]
+        read = [dep.fs_path for dep in stage.deps]
+        write = [out.fs_path for out in stage.outs]
+        hardlink = self.repo.config["core"].get("hardlink_lock", False)
+        command = " ".join(sys.argv)  # as DVC names the process; for the same name it is no stranger
+        self._held[name] = contextlib.ExitStack()
+        self._held[name].enter_context(
+            rwlock(self.repo.tmp_dir, self.repo.fs, command, read, write, hardlink)
+        )
+
+    def drop(self, name: str) -> None:
+        """The stage does not run any more."""
+        self._held.pop(name, contextlib.ExitStack()).close()
+
+    def finish(self, name: str) -> None:
+        """Take the outputs of a stage into DVC's cache and run-cache.
+
+        Raises:
+            InputError: one is missing, or DVC cannot keep it.
+        """
+        stage = self.stages[name]
+        self.drop(name)
+        uncached = any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
+        try:
+            stage.save(run_cache=not uncached)
+            stage.commit()
+        except DvcException as error:
+            raise InputError(f"{name}: {' '.join(str(error).split())}") from error
+        self._entries |= to_lockfile(stage)
+
+    def close(self) -> None:
+        for name in list(self._held):
+            self.drop(name)
+        with self.locked():
+            self.write(at_once=True)
+
+    def write(self, at_once: bool = False) -> None:
+        """Enter what was finished into dvc.lock, if enough time has passed; whole or not at all."""
+        since = time.monotonic() - self._written
+        if not self._entries or not (at_once or since > max(SECONDS, SHARE * self._cost)):
+            return
+        started = time.monotonic()
+        path = self.home / "dvc.lock"
+        lock = _load(path.read_bytes() if path.exists() else b"")
+        lock["stages"] = _ordered(lock.get("stages", {}) | self._entries, _committed(self.home), self.stages)
+        partial = path.with_name("dvc.lock.partial")
+        partial.write_text(dumps_yaml({"schema": "2.0", **lock}), encoding="utf-8")
+        partial.replace(path)
+        self.repo.scm_context.track_file("dvc.lock")
+        self._entries = {}
+        self._written = time.monotonic()
+        self._cost = self._written - started
+
+
+def _load(text: bytes) -> dict[str, Any]:
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+
+
+def _committed(home: Path) -> dict[str, Any]:
+    """The stages in the dvc.lock of the last commit."""
+    found = subprocess.run(["git", "show", "HEAD:./dvc.lock"], cwd=home, capture_output=True)
+    return _load(found.stdout).get("stages", {}) if found.returncode == 0 else {}
+
+
+def _ordered(entries: dict[str, Any], committed: dict[str, Any], planned: dict[str, Any]) -> dict[str, Any]:
+    """As `dvc repro` would have it: what was there stays in its place, what is new follows in the order of
+    the plan, whatever was finished first."""
+    places = {name: place for place, name in enumerate({**committed, **planned, **entries})}
+    return dict(sorted(entries.items(), key=lambda item: places[item[0]]))

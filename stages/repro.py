@@ -1,0 +1,60 @@
+"""Bring a profile up to date, many stages at once: `make repro`.
+
+DVC says what is to be run (ledger.py), Dask's workers run it (crew.py, job.py), and this process alone tells
+DVC what came out. Plain `dvc repro` does the same, one stage after the other.
+"""
+
+import argparse
+import ctypes
+import os
+import shutil
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def main() -> None:
+    """What is imported here is not imported by the workers, which load this file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("profile", nargs="?", default="", help="default: the one of the root's dvc.yaml")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="default: one a core")
+    parser.add_argument("--cells-per-gpu", type=int, default=1)
+    parser.add_argument("--cluster", type=Path, help="yaml file that describes one (docs/cluster.md)")
+    args = parser.parse_args()
+    received: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        if received:
+            sys.exit(128 + number)
+        received.append(number)  # the driver ends between two steps of DVC
+
+    for number in STOPPING:
+        signal.signal(number, stop)
+    with suppress(OSError, AttributeError):  # who kills make stops this, where the system can tell
+        ctypes.CDLL("libc.so.6").prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+    import checkout
+
+    from driver import bring_up_to_date
+    from ledger import opened
+    from project import project
+
+    from asm.errors import reported
+
+    with reported():
+        cluster = args.cluster and args.cluster.resolve()
+        home = project(args.profile, checkout.ROOT)
+        with opened(home, "repro") as ledger:
+            bring_up_to_date(ledger, args.jobs, args.cells_per_gpu, cluster, lambda: bool(received))
+            if not received:
+                shutil.rmtree(home / "checkpoints", ignore_errors=True)  # all is DVC's now
+    if received:
+        print("stopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)
+        sys.exit(128 + received[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""The driver of `make repro`: the same bytes as `dvc repro`, and no harm by failures, kills and signals."""
+
+import signal
+import subprocess
+
+import psutil
+import pytest
+import yaml
+from pretend_project import Project, kill, until
+
+
+def lock(project: Project) -> list[str]:
+    return list(yaml.safe_load((project.path / "dvc.lock").read_text())["stages"])
+
+
+def test_the_same_bytes_as_dvc_repro(tmp_path):
+    cells = {f"c{i}": {"value": i, "epochs": 1} for i in range(3)}
+    one, many = (Project(tmp_path / name, cells) for name in ("one", "many"))
+    one.call("dvc", "repro")
+    output = many.repro()
+    assert many.kept() == one.kept()
+    assert ".dvc/cache/runs" in str(many.kept())
+    assert len(lock(many)) == 8
+    assert "3/3  c0: 80.50 %" in output
+    assert "threads None" in output  # none but the user's own
+    assert many.call("git", "diff", "--cached", "--name-only").split() == ["dvc.lock"]  # as DVC does
+
+    # another cell, first in the order, a changed one and one that is gone, on a lock that is committed
+    for project in (one, many):
+        project.commit()
+        changed = {"new": {"value": 7, "epochs": 1}, "c2": cells["c2"], "c1": {"value": 5, "epochs": 1}}
+        project.write("cells.yaml", yaml.safe_dump({"cells": changed}, sort_keys=False))
+    one.call("dvc", "repro")
+    many.repro()
+    assert many.kept() == one.kept()
+    assert (many.runs("train@c1"), many.runs("train@c2"), many.runs("train@new")) == (2, 1, 1)
+
+    # and back: the run-cache has it; neither DVC nor the driver finds anything to do then
+    for project in (one, many):
+        project.write("cells.yaml", yaml.safe_dump({"cells": cells}, sort_keys=False))
+    one.call("dvc", "repro")
+    many.repro()
+    assert many.kept() == one.kept()
+    assert many.runs("train@c1") == 2
+    assert "up to date" in many.call("dvc", "status")
+    assert many.repro() == ""
+
+
+def test_failures(tmp_path):
+    cells = {"bad": {"fails": 9}, "good": {}, "late": {"fails": 2}}
+    project = Project(tmp_path / "p", cells)
+    output = project.repro(expect=1)
+    assert "train@bad: exit status 1: error: bad failed in run 1; it will be run again" in output
+    assert "train@bad failed: 3 times; the last time: exit status 1: error: bad failed in run 3" in output
+    assert [project.runs(f"train@{cell}") for cell in cells] == [3, 1, 3]
+    assert (
+        "error: these stages failed: train@bad; these need them and were not run: evaluate@bad, report"
+        in output
+    )
+    assert set(lock(project)) == {
+        "configs",
+        *(f"{g}@{c}" for g in ("train", "evaluate") for c in ("good", "late")),
+    }
+    # mended: only what is lacking is run
+    project.write("log/train@bad", "x" * 9)
+    project.repro()
+    assert (project.runs("train@bad"), project.runs("train@good")) == (10, 1)
+    assert not (project.path / "checkpoints").exists()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Project:
+    project = Project(tmp_path_factory.mktemp("undisturbed") / "p", HELD)
+    project.repro()
+    return project
+
+
+HELD = {"a": {"epochs": 4, "holds": 2}, "b": {"epochs": 4, "holds": 2}}
+
+
+@pytest.fixture
+def held(tmp_path) -> tuple[Project, subprocess.Popen]:
+    """A project whose driver is at work, both cells after their second epoch; it goes on without `hold`."""
+    project = Project(tmp_path / "p", HELD)
+    project.write("hold", "")
+    driver = project.start()
+    until(lambda: epochs(project) == {"a": 2, "b": 2})
+    yield project, driver
+    if driver.poll() is None:
+        driver.kill()
+        driver.communicate()
+
+
+def epochs(project: Project) -> dict[str, int]:
+    paths = [project.path / "checkpoints" / cell for cell in HELD]
+    return {path.name: int(path.read_text()) for path in paths if path.exists()}
+
+
+def goes_on(project: Project, undisturbed: Project) -> None:
+    """The next run leaves what an undisturbed one does, from the checkpoints of before."""
+    assert epochs(project) == {"a": 2, "b": 2}
+    (project.path / "hold").unlink()
+    output = project.repro()
+    assert project.kept() == undisturbed.kept()
+    assert "2/2" in output
+    assert (project.runs("train@a"), project.runs("configs")) == (2, 1)
+
+
+def below(driver: subprocess.Popen) -> dict[str, psutil.Process]:
+    """All that the driver has started, by its command."""
+    found = psutil.Process(driver.pid).children(recursive=True)
+    return {" ".join(each.cmdline()) or str(each.pid): each for each in found}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_that_was_started_and_the_next_run_goes_on(held, undisturbed, number):
+    project, driver = held
+    children = below(driver).values()
+    driver.send_signal(number)
+    output, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 128 + number
+    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert output.endswith("stopped; what was finished is kept, and the same command goes on from there\n")
+    assert "Traceback" not in output
+    goes_on(project, undisturbed)
+
+
+def test_a_killed_driver_takes_all_with_it_and_a_second_one_is_refused(held, undisturbed):
+    project, driver = held
+    message = project.repro(expect=1)
+    assert message.startswith(f"error: {project.path}: `make repro` (process {driver.pid}, since 20")
+    remedy = "wait for it, or stop it: what it has finished is kept"
+    assert message.endswith(f"is at work on this profile; {remedy}\n")
+    assert "is busy" in project.call("dvc", "repro", "train@a", expect=255)  # nor does DVC get in its way
+    children = below(driver).values()
+    driver.kill()
+    driver.communicate()
+    assert not psutil.wait_procs(children, timeout=30)[1]
+    goes_on(project, undisturbed)
+
+
+def test_a_killed_worker_or_stage_is_replaced(held, undisturbed):
+    project, driver = held
+    stages = {name[-1]: each for name, each in below(driver).items() if "stage.py train" in name}
+    (project.path / "hold").unlink()
+    psutil.Process(stages["b"].ppid()).kill()
+    kill(stages["a"])
+    output, _ = driver.communicate(timeout=100)
+    assert driver.returncode == 0
+    assert "train@a: exit status -9: it printed no error; it will be run again" in output
+    assert "train@b: its worker died; it will be run again" in output
+    assert not psutil.wait_procs(stages.values(), timeout=10)[1]
+    assert (project.runs("train@a"), project.runs("train@b")) == (2, 2)
+    assert project.kept() == undisturbed.kept()
+
+
+def test_old_results_stay_until_their_stage_runs(tmp_path):
+    project = Project(tmp_path / "p", {name: {"epochs": 1} for name in "abcd"})
+    project.repro()
+    project.write(
+        "cells.yaml", yaml.safe_dump({"cells": {name: {"epochs": 2, "holds": 1} for name in "abcd"}})
+    )
+    project.write("hold", "")
+    driver = project.start()
+    until(lambda: len(list(project.path.glob("runs/*"))) == 2)
+    driver.terminate()
+    driver.communicate(timeout=60)
+    assert len(list(project.path.glob("runs/*"))) == 2  # of the cells whose turn had not come
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("type: slum", "type: 'slum'; expected one of slurm, pbs, sge, lsf, htcondor, ssh, address"),
+        ("cores: 1", "type: None; expected one of"),
+        ("type: address", "type address needs the scheduler's: `address: tcp://host:8786`"),
+        ("type: ssh\nhots: [a]", "SSHCluster cannot be started with this ("),
+        ("type: slurm\njobs: many", "jobs: expected a number from 1, found 'many'"),
+    ],
+)
+def test_a_cluster_file_that_is_not_right(tmp_path, content, message):
+    project = Project(tmp_path / "p", {"a": {}})
+    project.write("cluster.yaml", content)
+    output = project.repro("--cluster", "cluster.yaml", expect=1)
+    assert output.startswith(f"error: {project.path}/cluster.yaml: {message}")
+    assert "Traceback" not in output
