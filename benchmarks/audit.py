@@ -45,7 +45,7 @@ def main() -> None:
     features = bank.load(data / "features" / DATASET)
     labels = pd.read_csv(data / "labels" / f"{DATASET}_{NOISE}" / "labels.csv", dtype={"id": str})
     samples = cell_data(features, labels)
-    given, true = samples.train.labels.numpy(), samples.true
+    given, true = samples.train.labels.numpy().copy(), samples.true
     config = judgement.configuration(load_params(ROOT / "params.yaml"), len(given))
     rows = rows_of(features.manifest, np.array(samples.train.ids, dtype=object), args.profile)
     votes = np.sort(rows[[c for c in rows if c.startswith("votes_")]].to_numpy(), axis=1)

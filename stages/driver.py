@@ -17,6 +17,9 @@ from rich.console import Console
 from asm.errors import InputError
 
 ATTEMPTS = 3
+REFUSED = (
+    "exit status 1: error: "  # what the user has to mend (asm.errors.reported): again it would be the same
+)
 CELLS = ("train@", "out_of_sample@")  # what takes long
 
 
@@ -132,7 +135,9 @@ class Driver:
     def unsuccessful(self, name: str, reason: str) -> None:
         self.ledger.drop(name)
         self.attempts[name] += 1
-        if self.attempts[name] < ATTEMPTS:
+        if REFUSED in reason:
+            self.give_up(name, reason.partition(REFUSED)[2])
+        elif self.attempts[name] < ATTEMPTS:
             self.ready.add(name)
             self.view.again(name, reason.splitlines()[-1])
         else:
@@ -164,6 +169,6 @@ def bring_up_to_date(
         with driver.crew:
             driver.run()
     if driver.failed:
-        lost = sorted(driver.lost - driver.failed.keys())
-        also = f"; these need them and were not run: {', '.join(lost)}" if lost else ""
+        lost = len(driver.lost - driver.failed.keys())
+        also = f"; {lost} that need them were not run" if lost else ""
         raise InputError(f"these stages failed: {', '.join(driver.failed)}{also}")

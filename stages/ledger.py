@@ -101,7 +101,7 @@ class Ledger:
         """What the cache has of a stage with these dependencies. DVC's own `restore` finds it only after the
         old outputs have been removed; here they stay until the stage's turn comes."""
         runs = self.repo.stage_cache
-        if not _can_hash(stage):
+        if any(not dep.exists for dep in stage.deps) or not _can_hash(stage):
             return None
         if not stage.changed_stage() and stage.deps_cached() and all(out.hash_info for out in stage.outs):
             entry = to_single_stage_lockfile(stage)
@@ -112,14 +112,17 @@ class Ledger:
         return found if found and found.outs_cached() else None
 
     def job(self, name: str) -> dict[str, Any]:
-        """What a worker needs to know of a stage (job.py); `deps`: path -> DVC's MD5 of now.
+        """What a worker needs to know of a stage (job.py); `deps`: path -> DVC's MD5 of now, None where there is
+        nothing: the stage itself says best what it expects, and where one gets it.
 
         Raises:
-            InputError: what the stage reads is not there.
+            InputError: DVC cannot read what the stage reads.
         """
         stage = self.stages[name]
         try:
-            stage.save_deps()
+            for dep in stage.deps:
+                if dep.exists:
+                    dep.save()
         except DvcException as error:
             raise InputError(f"{name}: {' '.join(str(error).split())}") from error
         return {
@@ -128,7 +131,7 @@ class Ledger:
             "folder": stage.wdir,
             "home": str(self.home),
             "threads": self.threads,
-            "deps": {dep.fs_path: dep.hash_info.value for dep in stage.deps},
+            "deps": {dep.fs_path: dep.hash_info.value if dep.exists else None for dep in stage.deps},
             "outs": [out.fs_path for out in stage.outs if not out.persist],
         }
 

@@ -69,7 +69,7 @@ elif group == "train":
             time.sleep(0.05)
         print(f"{key}: epoch {epoch + 1}/{epochs}  loss 1.0  test 8{epoch}.50%  9 samples/s", flush=True)
     if runs <= int(config.get("fails", "0")):
-        sys.exit(f"error: {key} failed in run {runs}")
+        sys.exit(f"{key} failed in run {runs}")
     write(f"runs/{key}/weights", f"weights of {key}")
     write(f"runs/{key}/more/run.json", config.get("value", ""))
     write(f"timing/{key}.csv", "epoch,seconds\\n1,1.0\\n")

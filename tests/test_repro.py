@@ -50,11 +50,11 @@ def test_failures(tmp_path):
     cells = {"bad": {"fails": 9}, "good": {}, "late": {"fails": 2}}
     project = Project(tmp_path / "p", cells)
     output = project.repro(expect=1)
-    assert "train@bad: exit status 1: error: bad failed in run 1; it will be run again" in output
-    assert "train@bad failed: 3 times; the last time: exit status 1: error: bad failed in run 3" in output
+    assert "train@bad: exit status 1: bad failed in run 1; it will be run again" in output
+    assert "train@bad failed: 3 times; the last time: exit status 1: bad failed in run 3" in output
     assert [project.runs(f"train@{cell}") for cell in cells] == [3, 1, 3]
     assert (
-        "error: these stages failed: train@bad; these need them and were not run: evaluate@bad, report"
+        "error: these stages failed: train@bad; 2 that need them were not run"
         in output
     )
     assert set(lock(project)) == {
