@@ -9,7 +9,7 @@ from augmentation import augmentation
 from common import write
 from memory import memory, streaming
 from mining_speed import mining_speed
-from pipeline import overhead
+from pipeline import driven, overhead
 from training import against_usual_way, scaling, step_ceiling
 
 CPU = torch.device("cpu")
@@ -58,6 +58,7 @@ def memories() -> None:
 
 def dvc() -> None:
     write("cpu", "dvc", CPU, by_cells=[overhead(cells) for cells in (25, 100, 300)])
+    write("cpu", "driver", CPU, by_cells=[driven(cells) for cells in (25, 100, 300)])
 
 
 def work() -> None:

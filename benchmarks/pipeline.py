@@ -1,9 +1,15 @@
-"""Benchmark 7: what DVC itself costs, by the number of cells: our dvc.yaml with stages that do nothing."""
+"""Benchmark 7: what DVC and the driver cost by the number of cells: our dvc.yaml, its stages do nothing.
 
+`python benchmarks/pipeline.py --sleep 60 --cells 384 --workers 64`: a grid whose cells only sleep.
+"""
+
+import argparse
+import contextlib
 import hashlib
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -11,15 +17,18 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import yaml
 from common import ROOT
 
 # In place of every stage's script but configs.py: write what the stage declares.
 STUB = """\
-import sys
+import os, sys, time
 from pathlib import Path
-stage, words = Path(sys.argv[0]).stem, sys.argv[1:]
+stage, words, slept = Path(sys.argv[0]).stem, sys.argv[1:], 0
 if stage == "train":
+    slept = float(os.environ.get("SLEEP", "0")) * (0.5 + hash(words[0]) % 1000 / 1000)
+    time.sleep(slept)
     outs = [f"runs/{words[0]}", f"timing/{words[0]}.csv"]
 elif stage == "evaluate":
     outs = [f"reports/metrics/{words[0]}.json", f"reports/scores/{words[0]}.json"]
@@ -30,7 +39,7 @@ else:
 for path in map(Path, outs):
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix:
-        path.write_text(stage)
+        path.write_text(f"{stage} {slept}" if slept else stage)
     else:
         path.mkdir(exist_ok=True)
         (path / "content").write_text(stage)
@@ -72,6 +81,47 @@ def overhead(cells: int) -> dict[str, float]:
     }
 
 
+def driven(cells: int, workers: int = 2, sleep: float = 0) -> dict[str, float]:
+    """What `make repro` takes for a whole grid whose cells, a training and an evaluation each, sleep for
+    `sleep` seconds on average: seconds by the clock and of the processor (all processes; the driver),
+    the driver's memory, and the workers' utilisation, from the first cell's start to the last one's end."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        _project(path, cells)
+        _dvc(path, "repro", "configs", "init", "corrupt")
+        environment = _environment() | {"SLEEP": str(sleep), "PYTHONHASHSEED": "0"}
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        words = [sys.executable, "-B", "stages/repro.py", "--jobs", str(workers)]
+        started = time.perf_counter()
+        with open(path / "log", "w") as log:
+            process = psutil.Popen(words, cwd=path, env=environment, stdout=log, stderr=log)
+            busy, most = 0.0, 0
+            while process.poll() is None:
+                with contextlib.suppress(psutil.Error):
+                    busy, most = sum(process.cpu_times()[:2]), max(most, process.memory_info().rss)
+                time.sleep(0.2)
+        seconds = time.perf_counter() - started
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        total = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        if process.returncode:
+            raise RuntimeError((path / "log").read_text()[-2000:])
+        ended = sorted(file.stat().st_mtime for file in (path / "timing").iterdir())
+        lengths = [float(file.read_text().partition(" ")[2] or 0) for file in (path / "timing").iterdir()]
+        first = ended[0] - min(lengths) if sleep else ended[0]
+        _, nothing = _dvc(path, "repro")
+    return {
+        "cells": cells,
+        "workers": workers,
+        "seconds": round(seconds, 1),
+        "seconds_per_cell": round(seconds / cells, 2),
+        "utilisation": round(sum(lengths) / workers / max(ended[-1] - first, 1e-9), 3),
+        "busy_seconds": round(total, 1),
+        "driver_busy_seconds": round(busy, 1),
+        "driver_megabytes": round(most / 1e6),
+        "plain_repro_afterwards_seconds": round(nothing, 1),
+    }
+
+
 def _pretend(path: Path, names: list[str]) -> None:
     """Enter into dvc.lock, as run, the cells after the first ones, which were run: the same but for their
     name. To run hundreds would take the better part of an hour. The next `dvc repro` finds them unchanged, or
@@ -108,9 +158,9 @@ def _project(path: Path, cells: int) -> list[str]:
             shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, target)
-    for script in (path / "stages").glob("*.py"):
-        if script.name not in ("configs.py", "checkout.py"):
-            script.write_text(STUB)
+    for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]:
+        if stage != "configs":
+            (path / "stages" / f"{stage}.py").write_text(STUB)
     rows = [
         {
             "dataset": "faces",
@@ -139,6 +189,7 @@ def _project(path: Path, cells: int) -> list[str]:
     }
     names = list(profile["cells"])
     profile |= {
+        "out_of_sample": {},
         "tsne": names[:2],
         "headline": {"title": "t", "baseline": names[0], "asm": names[1]},
     }
@@ -154,11 +205,24 @@ def _project(path: Path, cells: int) -> list[str]:
 
 def _dvc(path: Path, *words: str) -> tuple[str, float]:
     """What the command prints, and its seconds."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     started = time.perf_counter()
     done = subprocess.run(
-        ["dvc", *words], cwd=path, env=environment, capture_output=True, text=True, check=False
+        ["dvc", *words], cwd=path, env=_environment(), capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise RuntimeError(f"dvc {' '.join(words)}: {done.stderr[-2000:]}")
     return done.stdout, time.perf_counter() - started
+
+
+def _environment() -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", type=int, default=384)
+    parser.add_argument("--workers", type=int, default=64)
+    parser.add_argument("--sleep", type=float, default=60, help="seconds a cell, on average")
+    args = parser.parse_args()
+    print(json.dumps(driven(args.cells, args.workers, args.sleep), indent=1))

@@ -39,6 +39,7 @@ SETTINGS = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
+    "distributed.worker.profile.enabled": False,  # of Dask's process, a hundred times a second
     "distributed.comm.timeouts.connect": "60s",
 }
 cloudpickle.register_pickle_by_value(job)
@@ -99,12 +100,7 @@ class Crew:
             if self.cluster is not None:
                 place = described(self.cluster)
             else:
-                size = (len(devices), self.cells_per_gpu) if devices else (self.jobs, 1)
-                sizes = {"n_workers": size[0], "threads_per_worker": size[1], "memory_limit": None}
-                with warnings.catch_warnings(
-                    action="ignore"
-                ):  # another port is found where this one is taken
-                    place = LocalCluster(**sizes, dashboard_address="127.0.0.1:8787", silence_logs=50)
+                place = local(*((len(devices), self.cells_per_gpu) if devices else (self.jobs, 1)))
             if not isinstance(place, str):
                 self._stack.enter_context(place)
             root = str(checkout.ROOT)
@@ -130,6 +126,14 @@ class Crew:
         """Do without this worker; returns how many are left."""
         self.client.retire_workers([address], close_workers=True)
         return self.slots()
+
+
+def local(workers: int, threads: int) -> LocalCluster:
+    """So many workers on this machine with so many stages at once. Encrypted, by keys made for the occasion:
+    else other users of the machine could run code as this one."""
+    options = {"n_workers": workers, "threads_per_worker": threads, "memory_limit": None, "silence_logs": 50}
+    with warnings.catch_warnings(action="ignore"):  # another port is found where this one is taken
+        return LocalCluster(**options, security=True, dashboard_address="127.0.0.1:8787")
 
 
 def gpus() -> list[str]:

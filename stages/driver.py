@@ -116,21 +116,26 @@ class Driver:
         del self.running[name]
         try:
             result = future.result()
-            if "unfit" in result:
-                self.ledger.drop(name)
-                self.ready.add(name)
-                self.view.again(name, result["unfit"])
-                if not self.crew.retire(result["worker"]):
-                    raise InputError(result["unfit"])
-                return
-            self.ledger.finish(name)
+            if "unfit" not in result:
+                self.ledger.finish(name)
         except KilledWorker:
             self.unsuccessful(name, "its worker died")
         except (RuntimeError, InputError) as error:
             self.unsuccessful(name, str(error))
         else:
+            if "unfit" in result:
+                self.do_without(result["worker"], result["unfit"], name)
+                return
             self.done.add(name)
             self.view.done(name, result["seconds"], result["errors"])
+
+    def do_without(self, worker: str, reason: str, name: str) -> None:
+        """This worker may run nothing; its stage is no worse for it. Raises InputError if it was the last."""
+        self.ledger.drop(name)
+        self.ready.add(name)
+        self.view.again(name, reason)
+        if not self.crew.retire(worker):
+            raise InputError(reason)
 
     def unsuccessful(self, name: str, reason: str) -> None:
         self.ledger.drop(name)

@@ -1,0 +1,157 @@
+"""What runs when, with workers that are made up; and whom a worker is compared with."""
+
+import contextlib
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
+import crew
+import job
+from driver import Driver
+
+
+class Ledger:
+    """Stages by name with what they need; `stale` are to be run."""
+
+    def __init__(self, upstream: dict[str, set[str]], fresh: tuple[str, ...] = ()) -> None:
+        self.stages, self.upstream, self.fresh = upstream, upstream, fresh
+        self.finished: list[str] = []
+
+    def locked(self):
+        return contextlib.nullcontext()
+
+    def settle(self, name: str) -> bool:
+        return name in self.fresh
+
+    def job(self, name: str) -> dict[str, str]:
+        return {"name": name}
+
+    def begin(self, name: str) -> None: ...
+
+    def drop(self, name: str) -> None: ...
+
+    def write(self) -> None: ...
+
+    def finish(self, name: str) -> None:
+        self.finished.append(name)
+
+
+class Future:
+    def __init__(self, outcome: object) -> None:
+        self.outcome = outcome
+
+    def result(self) -> object:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    def add_done_callback(self, call) -> None:
+        call(self)
+
+
+class Crew:
+    """`outcomes`: stage -> what becomes of it, one after the other; then it goes well."""
+
+    def __init__(self, slots: int = 1, **outcomes: list) -> None:
+        self.count, self.outcomes, self.submitted = slots, outcomes, []
+
+    def slots(self) -> int:
+        return self.count
+
+    def submit(self, stage: dict[str, str]) -> Future:
+        self.submitted.append(stage["name"])
+        others = self.outcomes.get(stage["name"].replace("@", "_"), [])
+        return Future(others.pop(0) if others else {"seconds": 1.0, "errors": []})
+
+    def retire(self, address: str) -> int:
+        self.count -= 1
+        return self.count
+
+
+class View:
+    """`seconds.expected`: what a stage may take."""
+
+    def __init__(self, **expected: float) -> None:
+        self.seconds, self._expected, self.said, self.slots = self, expected, [], 0
+
+    def expected(self, stage: str) -> float | None:
+        return self._expected.get(stage.replace("@", "_"))
+
+    def kept(self, stage: str) -> None: ...
+
+    def begun(self, stage: str) -> None: ...
+
+    def done(self, stage: str, seconds: float, errors: list[str]) -> None: ...
+
+    def again(self, stage: str, reason: str) -> None:
+        self.said.append(f"{stage}: {reason}")
+
+    def failed(self, stage: str, message: str) -> None:
+        self.said.append(f"{stage} failed: {message}")
+
+
+CELLS = {
+    "configs": set(),
+    "train@a": {"configs"},
+    "train@b": {"configs"},
+    "train@c": {"configs"},
+    "evaluate@a": {"train@a"},
+    "report": {"evaluate@a", "train@b", "train@c"},
+}
+
+
+def run(ledger: Ledger, crew: Crew, view: View) -> Driver:
+    driver = Driver(ledger, crew, view, lambda: False)
+    driver.run()
+    return driver
+
+
+def test_longest_cells_first_and_what_is_not_known_before_them():
+    crew = Crew()
+    run(Ledger(CELLS), crew, View(train_a=10, train_b=20))
+    assert crew.submitted == ["configs", "train@c", "train@b", "train@a", "evaluate@a", "report"]
+
+
+def test_quick_stages_come_before_cells():
+    crew = Crew()
+    run(Ledger(CELLS), crew, View(train_a=30, train_b=20, train_c=10))
+    assert crew.submitted == ["configs", "train@a", "evaluate@a", "train@b", "train@c", "report"]
+
+
+def test_only_what_is_stale_runs():
+    ledger = Ledger(CELLS, fresh=("configs", "train@a", "train@b", "evaluate@a"))
+    crew = Crew()
+    run(ledger, crew, View())
+    assert crew.submitted == ["train@c", "report"]
+    assert ledger.finished == ["train@c", "report"]
+
+
+def test_what_is_left_out_takes_with_it_what_needs_it():
+    crew = Crew()
+    driver = Driver(Ledger(CELLS), crew, View(), lambda: False)
+    driver.leave_out("train")
+    driver.run()
+    assert crew.submitted == ["configs"]
+
+
+def test_a_worker_is_compared_with_the_driver(tmp_path):
+    root = tmp_path / "checkout"
+    for name in ("asm/a.py", "stages/b.py", "token"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x")
+    token = str(root / "token")
+    expected = job.facts(str(root), token)
+    assert job.unfit(expected, str(root), token) is None
+    assert f"numpy {expected['numpy']} instead of 0.1" in job.unfit(
+        expected | {"numpy": "0.1"}, str(root), token
+    )
+    (root / "asm" / "a.py").write_text("y")
+    assert "has the code " in job.unfit(expected, str(root), token)
+    assert "does not see" in job.unfit(expected, str(root), str(tmp_path / "elsewhere"))
+
+
+def test_gpus_are_those_that_may_be_used(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
+    assert crew.gpus() == ["0", "2"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert crew.gpus() == []
