@@ -112,8 +112,8 @@ class Ledger:
         return found if found and found.outs_cached() else None
 
     def job(self, name: str) -> dict[str, Any]:
-        """What a worker needs to know of a stage (job.py); `deps`: path -> DVC's MD5 of now, None where there is
-        nothing: the stage itself says best what it expects, and where one gets it.
+        """What a worker needs to know of a stage (job.py); `deps`: path -> DVC's MD5 of now, or None for what
+        is not there: the stage itself says best what it expects, and where one gets it.
 
         Raises:
             InputError: DVC cannot read what the stage reads.

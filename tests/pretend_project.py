@@ -68,6 +68,8 @@ elif group == "train":
         while epoch + 1 == int(config.get("holds", "0")) and Path("hold").exists():
             time.sleep(0.05)
         print(f"{key}: epoch {epoch + 1}/{epochs}  loss 1.0  test 8{epoch}.50%  9 samples/s", flush=True)
+    if "refuses" in config:
+        sys.exit(f"error: {config['refuses']}")
     if runs <= int(config.get("fails", "0")):
         sys.exit(f"{key} failed in run {runs}")
     write(f"runs/{key}/weights", f"weights of {key}")

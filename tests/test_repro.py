@@ -47,22 +47,26 @@ def test_the_same_bytes_as_dvc_repro(tmp_path):
 
 
 def test_failures(tmp_path):
-    cells = {"bad": {"fails": 9}, "good": {}, "late": {"fails": 2}}
+    cells = {"bad": {"fails": 9}, "good": {}, "late": {"fails": 2}, "odd": {"refuses": "seed found x"}}
     project = Project(tmp_path / "p", cells)
     output = project.repro(expect=1)
     assert "train@bad: exit status 1: bad failed in run 1; it will be run again" in output
     assert "train@bad failed: 3 times; the last time: exit status 1: bad failed in run 3" in output
-    assert [project.runs(f"train@{cell}") for cell in cells] == [3, 1, 3]
-    assert (
-        "error: these stages failed: train@bad; 2 that need them were not run"
-        in output
-    )
+    assert "train@odd failed: seed found x" in output  # the user's to mend: not tried again
+    assert [project.runs(f"train@{cell}") for cell in cells] == [3, 1, 3, 1]
+    failed = next(line for line in output.splitlines() if line.startswith("error: these stages failed: "))
+    assert set(failed.partition(";")[0].removeprefix("error: these stages failed: ").split(", ")) == {
+        "train@bad",
+        "train@odd",
+    }
+    assert failed.endswith("; 3 that need them were not run")
     assert set(lock(project)) == {
         "configs",
         *(f"{g}@{c}" for g in ("train", "evaluate") for c in ("good", "late")),
     }
     # mended: only what is lacking is run
     project.write("log/train@bad", "x" * 9)
+    project.write("cells.yaml", yaml.safe_dump({"cells": cells | {"odd": {}}}, sort_keys=False))
     project.repro()
     assert (project.runs("train@bad"), project.runs("train@good")) == (10, 1)
     assert not (project.path / "checkpoints").exists()
