@@ -190,7 +190,7 @@ class Results:
 @dataclass(frozen=True)
 class Focus:
     """The highest symmetric noise of a data set with both ASM and the baseline; without a baseline, with ASM;
-    other kinds of noise only where there is no symmetric one."""
+    other kinds of noise only where there is no symmetric one, no noise where there is nothing else."""
 
     dataset: str
     noise: str
@@ -206,8 +206,9 @@ def _focus(results: Results, dataset: str) -> Focus | None:
             asm, base = (results.get(dataset, noise, method, init) for method in ("asm", "baseline"))
             if asm is not None and asm["n"]:
                 base = base if base is not None and base["n"] else None
-                symmetric = results.grid.noises[noise].kind == "symmetric"
-                rank = (base is not None, position if symmetric else -1, -place)
+                kind = results.grid.noises[noise]
+                noisiest = -1 if kind.kind != "symmetric" else position if kind.rate else -2
+                rank = (base is not None, noisiest, -place)
                 options.append((rank, Focus(dataset, noise, init, asm, base)))
     return max(options, key=lambda option: option[0])[1] if options else None
 
