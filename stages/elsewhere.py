@@ -150,7 +150,8 @@ def unpacked(source: Path, work: Path) -> list[Job]:
             for dep in (stale := [dep for dep, md5 in deps.items() if digest(work / dep) != md5]):
                 remove(work / dep)
             wanted = [m for m in tar if any(m.name == dep or m.name.startswith(f"{dep}/") for dep in stale)]
-            tar.extractall(work, [m for m in wanted if m.isreg() or m.isdir()], filter="data")
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)  # not in Python 3.11.0-3.11.3
+            tar.extractall(work, [m for m in wanted if m.isreg() or m.isdir()])
     except InputError:
         raise
     except (OSError, LookupError, ValueError, TypeError, AttributeError, tarfile.TarError) as error:

@@ -23,6 +23,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("suite")
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Commands that take all cores are tested in this process, too."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def data() -> Data:
     return make_data()

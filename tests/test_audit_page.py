@@ -12,6 +12,7 @@ from asm.audit import page as audit_page
 from asm.audit import ranking
 from asm.audit.judgement import Judgement
 from asm.datasets import load
+from asm.faces import thumbnail
 from asm.faces.store import AlignedFaces
 
 pytestmark = pytest.mark.skipif(
@@ -89,10 +90,9 @@ def test_fifty_faces_are_reviewed_by_keyboard_left_taken_up_again_and_trained_on
 
 
 def test_ten_thousand_rows_hold_a_screenful_and_load_what_comes_into_view(tmp_path, monkeypatch):
-    picture = audit_page._jpeg(np.full((4, 4, 1), 99, np.uint8))
-    monkeypatch.setattr(
-        audit_page, "_jpeg", lambda face: picture
-    )  # encoding 10,000 takes longer than all else
+    picture = thumbnail.jpeg(np.full((4, 4, 1), 99, np.uint8), 4)
+    # encoding 10,000 takes longer than all else
+    monkeypatch.setattr(thumbnail, "jpeg", lambda face, side: picture)
     _, path, table = write(tmp_path, 10_000, side=4)
     with browser.opened(tmp_path) as page:
         page.open(path)

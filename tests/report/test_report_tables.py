@@ -65,6 +65,8 @@ def test_the_focus_is_the_highest_symmetric_rate_with_both_methods(small, write,
     root = write(tmp_path, small)
     assert [(f.dataset, f.noise) for f in read(root).focuses] == [("synthetic", "n30")]  # n40 has no baseline
     (root / "scores" / "synthetic_n30_baseline_s0.json").unlink()
+    assert read(root).focuses[0].noise == "real"  # before none at all
+    (root / "scores" / "real_baseline.json").unlink()
     assert read(root).focuses[0].noise == "n00"
 
 
