@@ -3,7 +3,6 @@
 Dask carries these functions to the workers as they are, hence only Python's own library here.
 """
 
-import ctypes
 import hashlib
 import os
 import platform
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 BAR = re.compile(r".*\d+%\|")  # of tqdm
+GUARD = "trap '' HUP INT TERM; read _; kill -9 0"  # the group of processes
 PATIENCE = 5  # seconds that a stage has to end by itself
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scipy", "scikit-learn")  # that results depend on
 # Dask sets these for its workers; a stage's last digits must not depend on that.
@@ -98,7 +98,7 @@ def execute(
     environment: dict[str, str],
     tell: Callable[[str], None],
     wanted: Callable[[], bool],
-    running: dict[str, subprocess.Popen],
+    running: dict[str, "Command"],
 ) -> list[str]:
     """Remove the old outputs and run the commands; returns what these printed as errors.
 
@@ -109,23 +109,22 @@ def execute(
         remove(path)
     errors: list[str] = []
     for command in job["cmd"]:
-        process = start(command, job["folder"], environment)
-        running[job["name"]] = process
+        running[job["name"]] = started = Command(command, job["folder"], environment)
         try:
-            errors += follow(process, tell, wanted)
+            errors += started.follow(tell, wanted)
         finally:
-            end(process)
+            started.end()
             del running[job["name"]]
-        if process.returncode:
+        if started.process.returncode:
             told = "\n".join(errors[-40:]) or "it printed no error"
-            raise RuntimeError(f"exit status {process.returncode}: {told}")
+            raise RuntimeError(f"exit status {started.process.returncode}: {told}")
     return errors
 
 
 def stop(dask_worker: Any) -> None:
     """End all that runs on a worker."""
-    for process in list(getattr(dask_worker, "asm_running", {}).values()):
-        end(process)
+    for command in list(getattr(dask_worker, "asm_running", {}).values()):
+        command.end()
 
 
 def stage_environment(job: dict[str, Any]) -> dict[str, str]:
@@ -136,63 +135,56 @@ def stage_environment(job: dict[str, Any]) -> dict[str, str]:
     return environment
 
 
-def start(command: str, folder: str, environment: dict[str, str]) -> subprocess.Popen:
-    libc, parent = ctypes.CDLL(None), os.getpid()
+class Command:
+    """A shell command, in a group of processes whose first one, the guard, ends all of them when this process
+    dies: its pipe closes then. The system's signal for the death of a parent would reach the shell only."""
 
-    def tied() -> None:
-        if hasattr(libc, "prctl"):
-            libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            os._exit(1)
+    def __init__(self, command: str, folder: str, environment: dict[str, str]) -> None:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.guard = subprocess.Popen(["/bin/sh", "-c", GUARD], process_group=0, **pipes)
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        shell = [os.environ.get("SHELL") or "/bin/sh", "-c", command]
+        options = {"cwd": folder, "env": environment, "process_group": self.guard.pid}
+        try:
+            self.process = subprocess.Popen(shell, text=True, errors="replace", **options, **pipes)
+        except BaseException:
+            self.guard.kill()
+            raise
 
-    shell = [os.environ.get("SHELL") or "/bin/sh", "-c", command]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(
-        shell,
-        cwd=folder,
-        env=environment,
-        text=True,
-        errors="replace",
-        process_group=0,
-        preexec_fn=tied,
-        **pipes,
-    )
+    def follow(self, tell: Callable[[str], None], wanted: Callable[[], bool]) -> list[str]:
+        """Pass on what it prints until it ends, or is not wanted; returns what it printed as errors."""
+        errors: list[str] = []
 
+        def take_error(line: str) -> None:
+            tell(line) if BAR.match(line) else errors.append(line)
 
-def follow(process: subprocess.Popen, tell: Callable[[str], None], wanted: Callable[[], bool]) -> list[str]:
-    """Pass on what it prints until it ends, or is not wanted any more; returns what it printed as errors."""
-    errors: list[str] = []
+        def read(stream: Any, take: Any) -> None:
+            for line in stream:
+                take(line.rstrip("\n"))
 
-    def take_error(line: str) -> None:
-        tell(line) if BAR.match(line) else errors.append(line)
-
-    def read(stream: Any, take: Any) -> None:
-        for line in stream:
-            take(line.rstrip("\n"))
-
-    threads = [
-        threading.Thread(target=read, args=arguments, daemon=True)
-        for arguments in ((process.stdout, tell), (process.stderr, take_error))
-    ]
-    for thread in threads:
-        thread.start()
-    while process.poll() is None:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(1)
-        if not wanted():
-            end(process)
-    for thread in threads:
-        thread.join(PATIENCE)  # what the stage left behind may hold its pipes
-    return errors
-
-
-def end(process: subprocess.Popen) -> None:
-    """End a command and all that it started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+        threads = [
+            threading.Thread(target=read, args=arguments, daemon=True)
+            for arguments in ((self.process.stdout, tell), (self.process.stderr, take_error))
+        ]
+        for thread in threads:
+            thread.start()
+        while self.process.poll() is None:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(PATIENCE)
+                self.process.wait(1)
+            if not wanted():
+                self.end()
+        for thread in threads:
+            thread.join(PATIENCE)  # what the stage left behind may hold its pipes
+        return errors
+
+    def end(self) -> None:
+        """End it and all that it started."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(self.guard.pid, number)
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.wait(PATIENCE)
+        self.guard.communicate()
 
 
 def remove(path: Path) -> None:
