@@ -12,31 +12,31 @@ from asm.training import checkpoint
 
 
 def test_what_is_saved_is_loaded(tmp_path):
-    state = {"fingerprint": "a", "x": torch.arange(3), "history": [{"epoch": 1, "loss": 0.5}]}
+    state = {"fingerprint": {"train": "a"}, "x": torch.arange(3), "history": [{"epoch": 1, "loss": 0.5}]}
     checkpoint.save(state, tmp_path / "last.pt")
-    loaded = checkpoint.load(tmp_path / "last.pt", "a")
+    loaded = checkpoint.load(tmp_path / "last.pt", {"train": "a"})
     assert loaded["history"] == state["history"]
     assert torch.equal(loaded["x"], state["x"])
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
 
 def test_no_checkpoint_or_one_of_another_configuration_is_none(tmp_path, capsys):
-    assert checkpoint.load(tmp_path / "last.pt", "a") is None
-    checkpoint.save({"fingerprint": "a"}, tmp_path / "last.pt")
-    assert checkpoint.load(tmp_path / "last.pt", "b") is None
+    assert checkpoint.load(tmp_path / "last.pt", {"train": "a"}) is None
+    checkpoint.save({"fingerprint": {"train": "a"}}, tmp_path / "last.pt")
+    assert checkpoint.load(tmp_path / "last.pt", {"train": "b"}) is None
     assert "another configuration" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 half a file"])
 def test_a_damaged_checkpoint_is_ignored_with_a_word(tmp_path, capsys, content):
     (tmp_path / "last.pt").write_bytes(content)
-    assert checkpoint.load(tmp_path / "last.pt", "a") is None
+    assert checkpoint.load(tmp_path / "last.pt", {"train": "a"}) is None
     assert "unreadable checkpoint ignored" in capsys.readouterr().out
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_and_says_what_to_do(tmp_path, monkeypatch):
     path = tmp_path / "last.pt"
-    checkpoint.save({"fingerprint": "a", "epoch": 1}, path)
+    checkpoint.save({"fingerprint": {"train": "a"}, "epoch": 1}, path)
     real = torch.save
 
     def half_then_full(state, handle):
@@ -45,9 +45,9 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_what_to_do(tmp_path, mon
 
     monkeypatch.setattr(torch, "save", half_then_full)
     with pytest.raises(InputError, match=r"last\.pt: cannot be written .*No space left.*Free some"):
-        checkpoint.save({"fingerprint": "a", "epoch": 2}, path)
+        checkpoint.save({"fingerprint": {"train": "a"}, "epoch": 2}, path)
     monkeypatch.setattr(torch, "save", real)
-    assert checkpoint.load(path, "a")["epoch"] == 1
+    assert checkpoint.load(path, {"train": "a"})["epoch"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
 

@@ -1,5 +1,6 @@
 """The loop: it learns, repeats itself to the byte, survives SIGKILL at any moment, and stops on NaN."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -85,6 +86,28 @@ def test_two_runs_write_the_same_bytes_and_another_seed_other_ones(tmp_path, tra
     first = train_cell(make_config(), data, tmp_path / "a")
     assert train_cell(make_config(), data, tmp_path / "b") == first
     assert train_cell(make_config(seed=1), data, tmp_path / "c")["history.csv"] != first["history.csv"]
+
+
+@pytest.mark.parametrize("changed", ["configuration", "train", "valid", "test", "initial"])
+def test_run_json_says_what_the_cell_was_trained_with(tmp_path, data, changed):
+    def inputs(config, data, initial, folder):
+        place = (tmp_path / folder, tmp_path / folder / "ck", tmp_path / "timing.csv")
+        cell.train(config, data, initial, *place, CPU)
+        return json.loads((tmp_path / folder / "run.json").read_text())["provenance"]["inputs"]
+
+    config = make_config("baseline", training={"epochs": 1})
+    initial = cell.make_method(config, data, None).networks[0].state_dict()
+    initial = {name: value for name, value in initial.items() if name.startswith("stem.")}
+    before = inputs(config, data, initial, "a")
+    assert set(map(len, before.values())) == {64}
+    if changed == "configuration":
+        config = make_config("baseline", training={"epochs": 1}, optimizer={"lr": 0.002})
+    elif changed == "initial":
+        initial["stem.0.weight"] = initial["stem.0.weight"] + 0.001
+    else:
+        getattr(data, changed).faces[0, 0, 0] ^= 1  # one bit of a pixel
+    after = inputs(config, data, initial, "b")
+    assert [name for name in before if before[name] != after[name]] == [changed]
 
 
 CHILD = """

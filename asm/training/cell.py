@@ -67,9 +67,8 @@ def train(
             record = run_epochs(config, data, method, checkpoints / "last.pt", stamp)
             writes = distributed.rank() == 0
         if writes:
-            results.write(
-                config, data, method, record.history, record.subsets, record.predictions, out, device
-            )
+            history, subsets, predictions = record.history, record.subsets, record.predictions
+            results.write(config, data, method, history, subsets, predictions, stamp, out, device)
             with whole(timing) as path:
                 pd.DataFrame(record.timings).to_csv(path, index=False, float_format="%.4g")
 
@@ -84,7 +83,7 @@ class _Record:
     predictions: dict[int, Tensor]  # epoch -> test probabilities [networks, N, K]
 
 
-def run_epochs(config: CellConfig, data: Data, method: Method, path: Path, stamp: str) -> _Record:
+def run_epochs(config: CellConfig, data: Data, method: Method, path: Path, stamp: dict[str, str]) -> _Record:
     """Train `method` from the checkpoint at `path`, or from the start, to the last epoch."""
     device, writes = data.train.labels.device, distributed.rank() == 0
     optimizer = build_optimizer(method, config.optimizer)
@@ -164,14 +163,17 @@ def make_method(config: CellConfig, data: Data, initial: dict[str, Tensor] | Non
         return kind(config, networks, num_classes, data.train)
 
 
-def fingerprint(config: CellConfig, data: Data, initial: dict[str, Tensor] | None) -> str:
-    """Of all that decides the outcome: configuration, code, torch, every label and pixel, initial weights."""
-    digest = hashlib.sha256(f"{torch.__version__}\0{config.model_dump_json()}".encode())
-    for split in (data.train, data.valid, data.test):
+def fingerprint(config: CellConfig, data: Data, initial: dict[str, Tensor] | None) -> dict[str, str]:
+    """Of all that decides the outcome, SHA-256 of each part: configuration with the code's hash; every name,
+    label and pixel (or feature) of each split; the initial weights."""
+    parts = {"configuration": hashlib.sha256(f"{torch.__version__}\0{config.model_dump_json()}".encode())}
+    for name in ("train", "valid", "test"):
+        split, parts[name] = getattr(data, name), (digest := hashlib.sha256())
         digest.update("\n".join(split.ids).encode())
         digest.update(split.labels.numpy().tobytes() + split.origin.numpy().tobytes())
         for start in range(0, len(split.ids), HASHED_AT_ONCE):
             digest.update(split.faces[start : start + HASHED_AT_ONCE].contiguous().numpy())
+    parts["initial"] = hashlib.sha256()
     for name, value in (initial or {}).items():
-        digest.update(name.encode() + value.numpy().tobytes())
-    return digest.hexdigest()
+        parts["initial"].update(name.encode() + value.numpy().tobytes())
+    return {name: digest.hexdigest() for name, digest in parts.items()}

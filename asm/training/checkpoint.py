@@ -19,7 +19,7 @@ def save(state: dict[str, Any], path: Path) -> None:
         torch.save(state, handle)
 
 
-def load(path: Path, fingerprint: str) -> dict[str, Any] | None:
+def load(path: Path, fingerprint: dict[str, str]) -> dict[str, Any] | None:
     """The state saved at `path`, its tensors on the CPU, or None if there is none, it is damaged or belongs
     to another configuration or data."""
     if not path.is_file():

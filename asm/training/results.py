@@ -2,7 +2,11 @@
 
 import json
 import platform
+import sys
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,10 +16,12 @@ from torch import Tensor
 from asm.config.cell import CellConfig
 from asm.files import whole
 from asm.methods.base import EVALUATION_BATCH, Method
+from asm.parts import distributed
 from asm.parts.batches import Data, Faces, fetch
 from asm.parts.weights import write_weights
 
 TSNE_TRAINING_SAMPLES = 1500
+PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn")  # beside torch
 
 
 def write(
@@ -25,6 +31,7 @@ def write(
     history: list[dict[str, float]],
     subsets: dict[int, Tensor],
     predictions: dict[int, Tensor],
+    inputs: dict[str, str],
     out: Path,
     device: torch.device,
 ) -> None:
@@ -34,6 +41,7 @@ def write(
         history: one row an epoch.
         subsets: epoch -> int8 codes [N] of asm.mining; {} for a method that does not mine.
         predictions: epoch -> test probabilities [networks, N, K].
+        inputs: SHA-256 of each part of what the cell was trained with.
 
     Raises:
         InputError: the disk is full or not writable.
@@ -81,9 +89,26 @@ def write(
             "torch": torch.__version__,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         },
+        "provenance": _provenance(inputs),
     }
     with whole(out / "run.json") as path:
         path.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+
+
+def _provenance(inputs: dict[str, str]) -> dict[str, Any]:
+    """Where a run comes from, beside its configuration, code and versions. The seconds it took are in timing/
+    instead: they differ each time, and these bytes do not."""
+    packages = {}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            packages[name] = metadata.version(name)
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "inputs": inputs,
+        "packages": packages,
+        "processes": distributed.size(),
+        "processor": torch.backends.cpu.get_cpu_capability(),  # another instruction set rounds otherwise
+    }
 
 
 def _save(path: Path, **arrays: np.ndarray) -> None:

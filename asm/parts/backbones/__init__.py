@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import pkgutil
-
 import torch
 from torch import Tensor, nn
 
 from asm.errors import InputError
+from asm.parts import named
 from asm.parts.backbones.base import Backbone
 
 __all__ = ["Backbone", "Passes", "backbone_class", "build", "count_passes"]
 
 
 def backbone_class(name: str) -> type[Backbone]:
-    """The backbone that asm/parts/backbones/<name>.py defines; only that file is imported. Raises InputError
-    for an unknown name."""
-    if name == "base" or importlib.util.find_spec(f"{__name__}.{name}") is None:
-        known = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
-        raise InputError(f"training.backbone: '{name}' is not among {known}")
-    module = importlib.import_module(f"{__name__}.{name}")
-    (found,) = (
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Backbone) and value.__module__ == module.__name__
-    )
-    return found
+    """The backbone that asm/parts/backbones/<name>.py defines. Raises InputError for an unknown name."""
+    try:
+        return named.named_class(__name__, name, Backbone)
+    except KeyError:
+        known = named.names(__name__)
+        raise InputError(f"training.backbone: '{name}' is not among {known}") from None
 
 
 def build(name: str, outputs: int, width: int, initial: dict[str, Tensor] | None, head_seed: int) -> Backbone:
