@@ -162,18 +162,20 @@ class Command:
             for line in stream:
                 take(line.rstrip("\n"))
 
-        threads = [
+        reading = [
             threading.Thread(target=read, args=arguments, daemon=True)
             for arguments in ((self.process.stdout, tell), (self.process.stderr, take_error))
         ]
-        for thread in threads:
+        ending = threading.Thread(
+            target=self.process.wait, daemon=True
+        )  # `wait(1)` would look 20 times a second
+        for thread in (*reading, ending):
             thread.start()
-        while self.process.poll() is None:
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(1)
+        while ending.is_alive():
+            ending.join(1)
             if not wanted():
                 self.end()
-        for thread in threads:
+        for thread in reading:
             thread.join(PATIENCE)  # what the stage left behind may hold its pipes
         return errors
 

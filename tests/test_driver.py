@@ -7,7 +7,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 import crew
 import job
+import pytest
+from distributed.scheduler import KilledWorker
 from driver import Driver
+
+from asm.errors import InputError
 
 
 class Ledger:
@@ -132,6 +136,37 @@ def test_what_is_left_out_takes_with_it_what_needs_it():
     driver.leave_out("train")
     driver.run()
     assert crew.submitted == ["configs"]
+
+
+UNFIT = {"unfit": "the worker on node1 has numpy 1.0 instead of 2.0", "worker": "tcp://node1:1"}
+
+
+def test_a_stage_of_an_unfit_worker_goes_to_another_and_is_no_worse_for_it():
+    ledger, view = Ledger(CELLS), View()
+    crew = Crew(4, train_a=[UNFIT, UNFIT, UNFIT])
+    driver = run(ledger, crew, view)
+    assert (crew.submitted.count("train@a"), crew.count) == (4, 1)
+    assert sorted(ledger.finished) == sorted(CELLS)
+    assert (driver.failed, driver.attempts.total()) == ({}, 0)
+    assert view.said == [f"train@a: {UNFIT['unfit']}"] * 3
+
+
+def test_without_a_fit_worker_nothing_is_run():
+    ledger, crew = Ledger(CELLS), Crew(2, configs=[UNFIT, UNFIT, UNFIT])
+    with pytest.raises(InputError, match=r"node1 has numpy 1\.0 instead of 2\.0"):
+        run(ledger, crew, View())
+    assert (crew.submitted, ledger.finished) == (["configs", "configs"], [])
+
+
+def test_a_stage_is_given_up_after_three_failures_and_the_others_go_on():
+    died = KilledWorker("train@a", None, 0)
+    ledger, view = Ledger(CELLS), View()
+    crew = Crew(2, train_a=[died, RuntimeError("exit status 1: boom"), died], train_b=[died, died])
+    driver = run(ledger, crew, view)
+    assert driver.failed == {"train@a": "3 times; the last time: its worker died"}
+    assert driver.lost == {"train@a", "evaluate@a", "report"}
+    assert ledger.finished == ["configs", "train@c", "train@b"]
+    assert crew.submitted.count("train@b") == 3
 
 
 def test_a_worker_is_compared_with_the_driver(tmp_path):
