@@ -127,6 +127,18 @@ def _(found: Result) -> str | None:
     return ", ".join(f"{r['repro_with_nothing_to_do_seconds']:.1f} s" for r in found["dvc"]["by_cells"])
 
 
+@row("7 `make repro`: a cell of a whole grid of 25, 100, 300 cells, two workers", "< 1 s at 300", "–")
+def _(found: Result) -> str | None:
+    if "driver" not in found:
+        return None
+    return ", ".join(f"{r['seconds_per_cell']:.2f} s" for r in found["driver"]["by_cells"])
+
+
+@row("7 `make repro`: utilisation of 64 workers by 384 cells that sleep for a minute", "≥ 0.95", "–")
+def _(found: Result) -> str | None:
+    return f"{found['scale']['by_cells'][0]['utilisation']:.3f}" if "scale" in found else None
+
+
 @row("8 Seconds per epoch ~ samples^b; image side^b", "1; 2", "1; 2")
 def _(found: Result) -> str | None:
     if "scaling" not in found:
@@ -219,19 +231,20 @@ def _details(found: Result) -> list[str]:
             lines += ["|---" * (len(seconds) + 1) + "|"]
             lines += ["| seconds per epoch | " + " | ".join(str(v) for v in seconds.values()) + " |", ""]
     if "memory" in found:
-        rows = found["memory"]["peak_mb"]
-        names = list(rows[0])
-        lines += ["| " + " | ".join(name.replace("_", " ") for name in names) + " |"]
-        lines += ["|---" * len(names) + "|"]
-        lines += ["| " + " | ".join(str(r[name]) for name in names) + " |" for r in rows]
-        lines.append("")
+        lines += _table(found["memory"]["peak_mb"])
     if "dvc" in found:
-        names = list(found["dvc"]["by_cells"][0])
-        lines += ["| " + " | ".join(name.replace("_", " ") for name in names) + " |"]
-        lines += ["|---" * len(names) + "|"]
-        lines += ["| " + " | ".join(str(r[n]) for n in names) + " |" for r in found["dvc"]["by_cells"]]
-        lines.append("")
-    return lines
+        lines += _table(found["dvc"]["by_cells"])
+    driven = [result for name in ("driver", "scale") for result in found.get(name, {}).get("by_cells", [])]
+    return lines + (_table(driven) if driven else [])
+
+
+def _table(rows: list[dict]) -> list[str]:
+    """A column a key."""
+    lines = [
+        "| " + " | ".join(name.replace("_", " ") for name in rows[0]) + " |",
+        "|---" * len(rows[0]) + "|",
+    ]
+    return [*lines, *("| " + " | ".join(map(str, row.values())) + " |" for row in rows), ""]
 
 
 if __name__ == "__main__":

@@ -16,12 +16,9 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +32,6 @@ NAME, WORD = re.compile(r"train@\w[\w-]*"), re.compile(r"[\w.-]+")
 INPUTS, OUTPUTS = ("configs/", "data/"), ("runs/", "timing/")  # of a profile
 SCRIPT = "stages/train.py"  # all that a pack may run
 SAME = ("name", "cmd", "folder", "outs", "deps")  # what makes a job the one of now
-DEVICE = """import json, platform, torch
-device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-print(json.dumps({"device": device, "python": platform.python_version(), "torch": torch.__version__}))"""
 Job = dict[str, Any]  # of Ledger.job what is in SAME; paths as seen from the root
 
 
@@ -97,9 +91,6 @@ def pack(target: Path, ledger: Any, patterns: list[str]) -> None:
 def run(source: Path, out: Path) -> None:
     """Run the jobs in `<out>.work`; `out` receives what is finished, and only that travels back."""
     work, failed = out.with_name(f"{out.name}.work"), []
-    found = subprocess.run([sys.executable, "-c", DEVICE], stdout=subprocess.PIPE, text=True)
-    if found.returncode:
-        raise InputError(f"{sys.executable}: this Python has no working torch")
     with exclusive(work):
         for job in unpacked(source, work):
             record = out / "records" / f"{job['name']}.json"
@@ -116,7 +107,6 @@ def run(source: Path, out: Path) -> None:
                 "threads": {},
             }
             here["outs"] = [str(work / path) for path in job["outs"]]
-            started = time.monotonic()
             try:
                 execute(here, stage_environment(here), lambda line: print(line, flush=True), lambda: True, {})
             except RuntimeError as error:
@@ -127,11 +117,9 @@ def run(source: Path, out: Path) -> None:
                 remove(out / path)
                 (out / path).parent.mkdir(parents=True, exist_ok=True)
                 (work / path).replace(out / path)
-            about = {"seconds": round(time.monotonic() - started, 1), **json.loads(found.stdout)}
-            about |= {"date": datetime.now(UTC).isoformat(timespec="seconds"), "code": code(ROOT)}
             written = {path: digest(out / path) for path in job["outs"]}
             with whole(record) as path:  # last: what has a record is whole
-                path.write_text(json.dumps({**job, "written": written, **about}, indent=1), encoding="utf-8")
+                path.write_text(json.dumps({**job, "written": written}, indent=1), encoding="utf-8")
     if failed:
         raise InputError("\n  ".join(["these cells failed:", *failed]))
 

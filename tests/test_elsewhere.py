@@ -51,15 +51,13 @@ stages:
     deps: [runs]
     outs: [reports]
 """
-FAKE_TORCH = "class cuda:\n    is_available = staticmethod(lambda: False)\n__version__ = 'fake'\n"
 
 
 class Clone:
     """A folder with the script under test, called as a user calls it."""
 
-    def __init__(self, path: Path, **env: str) -> None:
-        self.path = path
-        self.env = {**os.environ, **env}
+    def __init__(self, path: Path) -> None:
+        self.path, self.env = path, dict(os.environ)
 
     def call(self, *words: str | Path, expect: int = 0) -> str:
         done = subprocess.run(
@@ -92,8 +90,7 @@ def made(tmp_path_factory) -> Path:
     for name in cells:
         write(path / "configs" / "train" / name, f"config of {name}\n")
     write(path / "data" / "raw" / "text", "raw\n")
-    write(folder / "fake" / "torch.py", FAKE_TORCH)
-    Clone(path, PYTHONPATH=str(folder / "fake")).call("pack", folder / "fake.tar")
+    Clone(path).call("pack", folder / "fake.tar")
     return folder
 
 
@@ -102,7 +99,7 @@ def home(made, tmp_path) -> Clone:
     """A copy of it, with its pack in the same folder."""
     shutil.copytree(made / "home", tmp_path / "home", symlinks=True)
     shutil.copy(made / "fake.tar", tmp_path)
-    return Clone(tmp_path / "home", PYTHONPATH=str(made / "fake"))
+    return Clone(tmp_path / "home")
 
 
 def write(path: Path, text: str) -> None:
@@ -114,9 +111,7 @@ def copy_of(home: Clone, path: Path) -> Clone:
     """What git brings to the other machine."""
     for name in ("asm", "stages"):
         shutil.copytree(home.path / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    clone = Clone(path)
-    clone.env = home.env
-    return clone
+    return Clone(path)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -153,8 +148,7 @@ def test_there_and_back(home, tmp_path):
     assert sorted(os.listdir(results / "records")) == ["train@three.json", "train@two.json"]
     record = json.loads((results / "records" / "train@two.json").read_text())
     assert record["deps"]["data/init/a"] == elsewhere.digest(home.path / "data" / "init" / "a")
-    assert (record["device"], record["torch"], len(record["code"])) == ("cpu", "fake", 64)
-    assert record["seconds"] >= 0
+    assert record["written"]["runs/two"] == elsewhere.digest(results / "runs" / "two")
 
     # again: what has a record that fits is not run; a result that was spoilt is
     before = tree(results)
