@@ -6,8 +6,8 @@ from common import paired, ratio
 from facenet_pytorch import MTCNN
 from PIL import Image
 
-from asm.datasets.synthetic import render_action_units
 from asm.faces.detection import Detection, FaceDetector
+from asm.rendered.dataset import render_action_units
 
 AFFECTNET = 287_651 + 4_000  # images of the eight classes, training and validation
 

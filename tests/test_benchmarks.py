@@ -54,6 +54,14 @@ def test_ratios_are_of_pairs_and_the_exponent_is_of_a_power():
     assert slope([1.0, 2.0, 4.0], [3.0, 12.0, 48.0]) == pytest.approx(2.0)
 
 
+def test_each_benchmark_finds_what_it_imports():
+    names = sorted(path.stem for path in BENCHMARKS.glob("*.py"))
+    assert {"alignment", "audit", "cpu", "gpu", "pipeline"} <= set(names)
+    command = [sys.executable, "-c", f"import {', '.join(names)}"]
+    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 BARE = """
 import sys
 sys.modules.update(dict.fromkeys({absent!r}))  # to import one of these fails
