@@ -60,7 +60,7 @@ def memories() -> None:
 def dvc() -> None:
     write("cpu", "dvc", CPU, by_cells=[overhead(cells) for cells in (25, 100, 300)])
     write("cpu", "driver", CPU, by_cells=[driven(cells) for cells in (25, 100, 300)])
-    write("cpu", "scale", CPU, by_cells=[driven(384, workers=64, sleep=60)])
+    write("cpu", "scale", CPU, by_cells=[driven(384, workers=64, sleep=2)])
 
 
 def work() -> None:

@@ -250,7 +250,8 @@ def _details(found: Result) -> list[str]:
 
 def _table(rows: list[dict]) -> list[str]:
     """A column a key."""
-    cells = [[name.replace("_", " ") for name in rows[0]], *(map(str, row.values()) for row in rows)]
+    cells = [[name.replace("_", " ") for name in rows[0]]]
+    cells += [["" if value is None else str(value) for value in row.values()] for row in rows]
     lines = [f"| {' | '.join(each)} |" for each in cells]
     return [lines[0], "|---" * len(rows[0]) + "|", *lines[1:], ""]
 
