@@ -60,7 +60,7 @@ def memories() -> None:
 def dvc() -> None:
     write("cpu", "dvc", CPU, by_cells=[overhead(cells) for cells in (25, 100, 300)])
     write("cpu", "driver", CPU, by_cells=[driven(cells) for cells in (25, 100, 300)])
-    write("cpu", "scale", CPU, by_cells=[driven(384, workers=64, sleep=2)])
+    write("cpu", "scale", CPU, by_cells=[driven(384, workers=64, sleep=2.5)])
 
 
 def work() -> None:
@@ -72,7 +72,7 @@ def work() -> None:
 
 def features() -> None:
     torch.set_num_threads(CORES)
-    write("cpu", "bank", CPU, **bank(count=4 * 128, repeats=3))
+    write("cpu", "bank", CPU, **bank(count=16 * 128, repeats=2))
 
 
 BENCHMARKS = {
