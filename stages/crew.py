@@ -4,6 +4,7 @@ import checkout
 
 import contextlib
 import importlib
+import logging
 import os
 import shutil
 import subprocess
@@ -99,6 +100,7 @@ class Crew:
         """
         if self._client is None:
             self._stack.enter_context(dask.config.set(SETTINGS))
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)  # `view` says what is lost
             token = tempfile.NamedTemporaryFile(dir=self.home / ".dvc" / "tmp")  # noqa: SIM115
             self._stack.enter_context(token)
             devices = gpus() if self.cluster is None else []
