@@ -1,7 +1,7 @@
 """Benchmark 7: what DVC and the driver cost by the number of cells: our dvc.yaml, its stages do nothing.
 
-`python benchmarks/pipeline.py --sleep 2.5 --cells 384 --workers 64`: a grid whose cells only sleep, 2.5 times as
-long as each method trains in the profile `ferplus`.
+`python benchmarks/pipeline.py --sleep 2.5 --cells 384 --workers 64`: a grid whose cells only sleep, 2.5 times
+as long as each method trains in the profile `ferplus`.
 """
 
 import argparse

@@ -65,7 +65,8 @@ def main() -> None:
     args = parser.parse_args()
     random.seed(0)
     killed: Counter[str] = Counter()
-    words = [str(args.clone / ".venv/bin/python"), "stages/project.py", args.profile]
+    python = str(args.clone / ".venv/bin/python")
+    words = [python, "stages/project.py", args.profile]
     home = Path(
         subprocess.run(words, cwd=args.clone, capture_output=True, text=True, check=True).stdout.strip()
     )
@@ -98,7 +99,7 @@ def main() -> None:
         if driver.returncode == 0:
             if locked(home) != locked(args.undisturbed):
                 sys.exit(f"{home}: not what the undisturbed run left")
-            subprocess.run(["dvc", "status", "--quiet"], cwd=home, check=True)
+            subprocess.run([python, "-m", "dvc", "status", "--quiet"], cwd=home, check=True)
             print("the same as undisturbed", flush=True)
             if killed.total() >= args.kills:
                 break
