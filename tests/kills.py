@@ -103,6 +103,7 @@ def main() -> None:
             print("the same as undisturbed", flush=True)
             if killed.total() >= args.kills:
                 break
+            subprocess.run(["git", "reset", "--quiet", "--hard"], cwd=args.clone, check=True)
             words = ["git", "clean", "-fdxq", "-e", ".venv", "-e", "kills.log", "."]
             subprocess.run(words, cwd=args.clone, check=True)
             subprocess.run([sys.executable, "stages/project.py", args.profile], cwd=args.clone, check=True)
