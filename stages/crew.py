@@ -101,8 +101,7 @@ class Crew:
         if self._client is None:
             self._stack.enter_context(dask.config.set(SETTINGS))
             logging.getLogger("distributed").setLevel(logging.CRITICAL)  # `view` says what is lost
-            token = tempfile.NamedTemporaryFile(dir=self.home / ".dvc" / "tmp")  # noqa: SIM115
-            self._stack.enter_context(token)
+            token = self._stack.enter_context(tempfile.TemporaryDirectory(dir=self.home / ".dvc" / "tmp"))
             devices = gpus() if self.cluster is None else []
             if self.cluster is not None:
                 place = described(self.cluster)
@@ -111,7 +110,7 @@ class Crew:
             if not isinstance(place, str):
                 self._stack.enter_context(place)
             root = str(checkout.ROOT)
-            self._arguments = (job.facts(root, token.name), root, token.name, devices)
+            self._arguments = (job.facts(root, token), root, token, devices)
             self._client = self._stack.enter_context(Client(place, timeout=60))
             self._client.subscribe_topic("stages", lambda event: self.view.told(event[1]))
             self.view.say(f"workers: {self._client.dashboard_link}")

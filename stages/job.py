@@ -38,7 +38,7 @@ def code(root: str | Path) -> str:
 
 def facts(root: str, token: str) -> dict[str, str]:
     """What must be the same on every worker: the checkout's folder, its code, the packages."""
-    found = {"the folder": str(Path(token).is_file()), "the code": code(root)[:12]}
+    found = {"the folder": str(Path(token).is_dir()), "the code": code(root)[:12]}
     found["Python"] = ".".join(platform.python_version_tuple()[:2])
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
@@ -63,10 +63,11 @@ def run(
     """Remove the stage's old outputs and run its commands, as DVC does.
 
     Each line that the stage prints is told to the driver at once. Returns `seconds` and what it printed as
-    errors, `errors`; or `unfit`, and nothing was done.
+    errors, `errors`; or `unfit`, and nothing was done. `token`: a folder of the driver's.
 
     Raises:
-        RuntimeError: a command failed; the message is what it printed as errors.
+        RuntimeError: a command failed, and the message is what it printed as errors; or Dask calls for the
+            second time, because a worker died that had the first one's result.
     """
     from distributed import get_worker
 
@@ -76,6 +77,10 @@ def run(
     if worker.asm_unfit:
         return {"unfit": worker.asm_unfit, "worker": worker.address}
     key = worker.get_current_task()
+    try:
+        Path(token, key).open("x").close()
+    except FileExistsError:  # what the first one has written may be DVC's by now
+        raise RuntimeError("its worker died") from None
     environment = stage_environment(job)
     if devices:
         environment["CUDA_VISIBLE_DEVICES"] = devices[int(worker.name) % len(devices)]

@@ -2,10 +2,12 @@
 
 import contextlib
 import sys
+import types
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
 import crew
+import distributed
 import job
 import pytest
 from distributed.scheduler import KilledWorker
@@ -171,10 +173,10 @@ def test_a_stage_is_given_up_after_three_failures_and_the_others_go_on():
 
 def test_a_worker_is_compared_with_the_driver(tmp_path):
     root = tmp_path / "checkout"
-    for name in ("asm/a.py", "stages/b.py", "token"):
+    for name in ("asm/a.py", "stages/b.py"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("x")
-    token = str(root / "token")
+    token = str(tmp_path)
     expected = job.facts(str(root), token)
     assert job.unfit(expected, str(root), token) is None
     assert f"numpy {expected['numpy']} instead of 0.1" in job.unfit(
@@ -183,6 +185,25 @@ def test_a_worker_is_compared_with_the_driver(tmp_path):
     (root / "asm" / "a.py").write_text("y")
     assert "has the code " in job.unfit(expected, str(root), token)
     assert "does not see" in job.unfit(expected, str(root), str(tmp_path / "elsewhere"))
+
+
+def test_a_stage_runs_once_although_dask_calls_again_for_a_lost_result(tmp_path, monkeypatch):
+    """When a worker dies, Dask makes anew what it held, also of stages whose results DVC has by then."""
+    here = types.SimpleNamespace(
+        **{"address": "tcp://here:1", "name": "0", "log_event": lambda *_: None},
+        get_current_task=lambda: "evaluate@a-0123",
+        state=types.SimpleNamespace(tasks={"evaluate@a-0123": types.SimpleNamespace(state="executing")}),
+    )
+    monkeypatch.setattr(distributed, "get_worker", lambda: here)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "token").mkdir()
+    out, root, token = tmp_path / "out", str(tmp_path / "root"), str(tmp_path / "token")
+    stage = {"name": "evaluate@a", "cmd": [f"echo x > {out}"], "folder": str(tmp_path), "home": str(tmp_path)}
+    arguments = (stage | {"threads": {}, "outs": [str(out)]}, job.facts(root, token), root, token, [])
+    assert job.run(*arguments)["errors"] == []
+    with pytest.raises(RuntimeError, match="its worker died"):
+        job.run(*arguments)
+    assert out.read_text() == "x\n"
 
 
 def test_gpus_are_those_that_may_be_used(monkeypatch):
