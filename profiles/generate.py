@@ -305,6 +305,8 @@ def _whole_ferplus(others: Iterable[str]) -> Cells:
     for method in ("baseline", "two_networks", "asm"):  # what the real noise costs
         cells.add("ferplus7", "n00", method, three)
     for dataset, noise in places:
+        for method in ("scn", "rul"):  # what their relabelling does, alone
+            cells.add(dataset, noise, method, three, "_norelabel", f"{method}: {{relabel: false}}")
         if noise != "n00":
             for method in others:
                 cells.add(dataset, noise, method, three)
