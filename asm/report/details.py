@@ -85,15 +85,16 @@ def _chain(title: Any, accuracy: dict[str, float]) -> str:
 
 
 def table_changes(results: Results) -> Table:
-    """What each change of ASM is worth against ASM as it is by default."""
+    """What each change of a method is worth against the method as it is by default."""
     rows = []
-    for row in results.rows(lambda r: r["method"] == "asm" and r["rule"] != NONE and r["regime"] == NONE):
+    for row in results.rows(lambda r: r["rule"] != NONE and r["regime"] == NONE):
+        place = (row[axis] for axis in ("dataset", "noise", "method", "init"))
+        usual = results.get(*place, schedule=row["schedule"])
         line = names.lead(results.grid, row) | {"seeds": row["n"], "accuracy": row["accuracy"]}
-        rows.append(
-            line | {"− ASM (points)": row["over_asm"], "− baseline (points)": row["lead"], BEST: row["best"]}
-        )
-    notes = ["Differences over the seeds that both have."]
-    return Table("table_changes", "Changes of ASM", without_blanks(frame_of(rows)), notes)
+        line |= {"− unchanged (points)": difference(results, row, usual) if usual and usual["n"] else None}
+        rows.append(line | {"− baseline (points)": row["lead"], BEST: row["best"]})
+    notes = ["Unchanged: the method as it is by default. Differences over the seeds that both have."]
+    return Table("table_changes", "Changes of a method", without_blanks(frame_of(rows)), notes)
 
 
 def table_weights(results: Results) -> Table:

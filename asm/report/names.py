@@ -15,7 +15,8 @@ PAPER_COLUMNS = {
     "affectnet8": "AffectNet (8 classes)",
     "affectnet7": "AffectNet (7 classes)",
 }
-RULES: dict[str, Callable[[Any], str]] = {  # how what a cell changes of ASM is printed, in this order
+RELABEL = {True: "with relabelling", False: "without relabelling"}
+RULES: dict[str, Callable[[Any], str]] = {  # how what a cell changes of a method is printed, in this order
     "thresholds.confidence": lambda v: "Eq. 3 as printed" if v == "max" else f"Eq. 3 by the {v}",
     "thresholds.noisy": lambda v: "T_n per other class" if v == "per_class" else "T_n = 1 − T_c",
     "thresholds.max_noisy": lambda v: f"at most {percent(v)} noisy per class",
@@ -30,6 +31,8 @@ RULES: dict[str, Callable[[Any], str]] = {  # how what a cell changes of ASM is 
     "losses.omega": lambda v: f"ω {v:g}",
     "losses.gamma": lambda v: f"γ {v:g}",
     "losses.drop_noisy": lambda v: "noisy samples dropped" if v else "noisy samples kept",
+    "scn.relabel": RELABEL.__getitem__,
+    "rul.relabel": RELABEL.__getitem__,
 }
 REGIMES: dict[str, Callable[[Any], str]] = {
     "training.hidden": lambda v: f"{v} hidden units",

@@ -18,7 +18,7 @@ PAGE: dict[str, Builder] = {
     build.__name__: build
     for build in (
         *(tables.table1, tables.table_leads, tables.table2, tables.table3, tables.table_found),
-        regimes.table_rules,
+        *(regimes.table_rules, regimes.table_suited),
     )
 }
 DETAILS: dict[str, Builder] = {
@@ -84,8 +84,7 @@ def verdict(results: Results) -> list[str]:
         return ["ASM and the baseline have not been run on the same data yet."]
     lines = [_lead(results, main)]
     if told := regimes.findings(results):
-        rows = ("details.md#table_regimes", "#table_rules", "#table_rules")
-        return [*lines, *(f"{s} ([table]({row}))" for s, row in zip(told, rows, strict=False))]
+        return [*lines, *told]
     lines += _course(results, main)
     lines += [_lead(results, focus) for focus in found if focus is not main and focus.baseline][:1]
     lines += _control(results, main)

@@ -133,6 +133,30 @@ def test_validation_chooses_where_there_is_any(root):
     assert "validation chooses it in 2" in " ".join(regimes.findings(read(root)))
 
 
+def validated(root, accuracies: dict[str, float]) -> None:
+    """Validation accuracies by the cells' settings: "large_asm"; 0.7 for the others."""
+    for path in (root / "scores").iterdir():
+        scores = json.loads(path.read_text())
+        scores["test"]["valid_accuracy"] = accuracies.get(path.stem[4:-3], 0.7)
+        path.write_text(json.dumps(scores))
+
+
+def test_each_in_the_regime_that_suits_it_by_validation(root):
+    assert not len(regimes.table_suited(read(root)).frame)  # no validation images: nothing is chosen
+    validated(root, {"small_baseline": 0.8, "large_control": 0.8, "large_asm": 0.8})
+    lines = {line["Noise"]: line for line in regimes.table_suited(read(root)).frame.to_dict("records")}
+    line = lines["30 %"]
+    assert (line["Baseline %"], line["ASM %"]) == ("80.1 (B)", "82.1 (A)")
+    assert line["Two networks (control) %"] == "76.1 (A)"
+    assert (line["ASM − baseline"].mean, line["ASM − control"].mean) == pytest.approx((2, 6))
+    assert lines["0 %"]["ASM − baseline"].mean == pytest.approx(2)
+    said = "ASM less the baseline, each in the regime that suits it: +2.0 ± 0.0 (synthetic, 0 %) and"
+    assert said in " ".join(page.verdict(read(root)))
+    validated(root, {"large_baseline": 0.8, "small_asm": 0.8})
+    lines = {line["Noise"]: line for line in regimes.table_suited(read(root)).frame.to_dict("records")}
+    assert lines["30 %"]["ASM − baseline"].mean == pytest.approx(-1)
+
+
 def test_what_is_said_rests_on_the_leads(root):
     said = " ".join(page.verdict(read(root)))
     assert (

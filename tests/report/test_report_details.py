@@ -65,9 +65,14 @@ def test_changes_and_weights_are_paired_differences(grid, write, tmp_path):
     grid["cells"].append(grid["cells"][0] | {"cell": "scratch", "init": "scratch"})
     wanted = {"synthetic_n30_asm-3_s0": 0.77, "synthetic_n30_asm_s0": 0.78}
     wanted |= {"synthetic_n00_baseline_s0": 0.75, "scratch": 0.70}
+    scn = next(cell for cell in grid["cells"] if cell["cell"] == "synthetic_n30_scn_s0")
+    grid["cells"].append(scn | {"cell": "kept", "changed": {"scn.relabel": False}})
+    wanted |= {"synthetic_n30_scn_s0": 0.76, "kept": 0.74}
     found = with_accuracies(grid, write, tmp_path, wanted)
     changed = row(details.table_changes(found), Method="ASM, Eq. 3 as printed")
-    assert changed["− ASM (points)"].mean == pytest.approx(-1)
+    assert changed["− unchanged (points)"].mean == pytest.approx(-1)
+    changed = row(details.table_changes(found), Method="SCN, without relabelling")
+    assert changed["− unchanged (points)"].mean == pytest.approx(-2)
     weights = details.table_weights(found).frame.to_dict("records")
     assert [(w["Method"], w["au − scratch (points)"].mean) for w in weights] == [
         ("Baseline", pytest.approx(5))
