@@ -119,15 +119,14 @@ def table_suited(results: Results) -> Table:
         line |= {"Weights": init} if len(results.grid.used_inits) > 1 else {}
         for method, (letter, setting) in best.items():
             line[f"{results.grid.title(method)} %"] = f"{shown(setting['accuracy'])} ({letter})"
-        for method in ("baseline", CONTROL):
+        for method, title in (("baseline", "baseline"), (CONTROL, "control")):
             lead = difference(results, best["asm"][1], best[method][1]) if method in best else None
-            title = {"baseline": "baseline", CONTROL: "control"}[method]
             line[f"ASM − {title}"] = lead
         lines.append(line)
     notes = [
-        "Test accuracy in the regime, in brackets, with the highest accuracy on the validation images, which "
-        "are labelled as the test images are; then points ± half of the 95 % interval over paired seeds. A "
-        "network kept from memorising needs no mining for that: this is what ASM adds.",
+        "Test accuracy in the regime, in brackets (letters: above), with the highest accuracy on the "
+        "validation images, which are labelled as the test images are; then points ± half of the 95 % interval "
+        "over paired seeds. A network kept from memorising needs no mining for that: this is what ASM adds.",
     ]
     title = "Each in the regime that suits it"
     return Table("table_suited", title, without_blanks(frame_of(lines)), notes if lines else [])

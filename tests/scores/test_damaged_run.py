@@ -87,3 +87,31 @@ def test_what_is_cut_off_is_noticed(whole):
         score(whole)
     path.write_text(text)
     assert json.loads(score(whole))["test"]
+
+
+@pytest.mark.parametrize("name", ["run.json", "history.csv", "test_predictions.npz", "train_predictions.npz"])
+def test_an_incomplete_run_is_named(whole, name):
+    (whole / "run" / name).unlink()
+    with pytest.raises(
+        InputError, match=f"{name}: not found; the run is incomplete or damaged, train this cell again"
+    ):
+        score(whole)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 1000])
+def test_a_truncated_file_is_named(whole, kept):
+    path = whole / "run" / "test_predictions.npz"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputError, match=r"test_predictions\.npz: cannot be read .*train this cell again"):
+        score(whole)
+
+
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_a_run_of_other_data_is_refused(whole, split):
+    manifest = make_manifest()
+    manifest["id"] = manifest["id"].str.replace(f"{split}0", "stranger").str.replace(f"{split}1", "other")
+    write_faces(whole / "faces", manifest)
+    count = {"test": 5, "train": 6}[split]
+    expected = rf"{split}_predictions\.npz: 2 of {count} samples, e\.g\. {split}0, {split}1,"
+    with pytest.raises(InputError, match=expected):
+        score(whole)

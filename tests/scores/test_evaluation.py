@@ -344,36 +344,6 @@ def test_one_bin_is_the_gap_of_the_means_and_more_bins_show_no_less(seed, n, cla
     assert one - 1e-9 <= many <= 1
 
 
-# --- errors -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["run.json", "history.csv", "test_predictions.npz", "train_predictions.npz"])
-def test_an_incomplete_run_is_named(run, name):
-    (run / name).unlink()
-    with pytest.raises(
-        InputError, match=f"{name}: not found; the run is incomplete or damaged, train this cell again"
-    ):
-        evaluate(run)
-
-
-@pytest.mark.parametrize("kept", [0, 100, 1000])
-def test_a_truncated_file_is_named(run, kept):
-    path = run / "test_predictions.npz"
-    path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(InputError, match=r"test_predictions\.npz: cannot be read .*train this cell again"):
-        evaluate(run)
-
-
-@pytest.mark.parametrize("split", ["test", "train"])
-def test_a_run_of_other_data_is_refused(run, split):
-    manifest = make_manifest()
-    manifest["id"] = manifest["id"].str.replace(f"{split}0", "stranger").str.replace(f"{split}1", "other")
-    count = {"test": 5, "train": 6}[split]
-    expected = rf"{split}_predictions\.npz: 2 of {count} samples, e\.g\. {split}0, {split}1,"
-    with pytest.raises(InputError, match=expected):
-        evaluate(run, manifest)
-
-
 # --- out of sample ----------------------------------------------------------------------------------------
 
 
