@@ -126,8 +126,8 @@ def table_suited(results: Results) -> Table:
     notes = [
         "Test accuracy in the regime, in brackets (letters: above), with the highest accuracy on the "
         "validation images, which are labelled as the test images are; then points ± half of the 95 % "
-        "interval over paired seeds. A network kept from memorising needs no mining for that: this is what ASM "
-        "adds.",
+        "interval over paired seeds. A network kept from memorising needs no mining for that: this is what "
+        "ASM adds.",
     ]
     title = "Each in the regime that suits it"
     return Table("table_suited", title, without_blanks(frame_of(lines)), notes if lines else [])
