@@ -105,7 +105,9 @@ def write(folder: str, name: str, device: torch.device, **result: object) -> Non
     print(f"{path.relative_to(ROOT)}: {json.dumps(result)[:400]}", flush=True)
 
 
-def asm_config(image_size: int, width: int, batch_size: int, precision: str = "fp32") -> CellConfig:
+def asm_config(
+    image_size: int, width: int, batch_size: int, precision: str = "fp32", backbone: str = "resnet18"
+) -> CellConfig:
     """A cell of ASM's with the values of params.yaml and the paper's epochs, for a run of this size."""
     params = read_yaml(ROOT / "params.yaml")
     content = {
@@ -116,6 +118,7 @@ def asm_config(image_size: int, width: int, batch_size: int, precision: str = "f
         "training": {
             "input": "aligned",
             "image_size": image_size,
+            "backbone": backbone,
             "width": width,
             "epochs": 100,
             "warmup_epochs": 10,

@@ -11,13 +11,15 @@ from common import write
 from memory import memory, streaming
 from mining_speed import mining_speed
 from pipeline import driven, overhead
-from training import against_usual_way, scaling, step_ceiling
+from training import against_usual_way, half_precision, scaling, step_ceiling
 
 CPU = torch.device("cpu")
 CORES = os.cpu_count() or 1
 # The demo's cells, and the paper's network; the latter with all cores, since nobody trains it on one.
 SMALL = {"image_size": 48, "width": 16, "batch_size": 32, "precision": "fp32"}
 PAPER = {"image_size": 224, "width": 64, "batch_size": 32, "precision": "fp32"}
+# The cells of ferplus_finetune
+FINETUNED = {"image_size": 80, "backbone": "dlib29", "width": 32, "batch_size": 128}
 
 
 def step() -> None:
@@ -32,6 +34,15 @@ def usual() -> None:
     write("cpu", "usual_way_224", CPU, **against_usual_way(CPU, count=64, repeats=3, **PAPER))
     torch.set_num_threads(1)
     write("cpu", "usual_way_48", CPU, **against_usual_way(CPU, count=1400, repeats=3, **SMALL))
+
+
+def bf16() -> None:
+    """For processors with instructions for it (AMX): without, bf16 is slower than fp32."""
+    torch.set_num_threads(1)
+    write("cpu", "bf16", CPU, **half_precision(CPU, count=512, repeats=5, **FINETUNED))
+    torch.set_num_threads(CORES)
+    options = {**PAPER, "precision": "bf16"}
+    write("cpu", "usual_way_224_bf16", CPU, **against_usual_way(CPU, count=64, repeats=3, **options))
 
 
 def mining() -> None:
@@ -78,6 +89,7 @@ def features() -> None:
 BENCHMARKS = {
     "step": step,
     "usual": usual,
+    "bf16": bf16,
     "mining": mining,
     "augmentation": augment,
     "alignment": align,

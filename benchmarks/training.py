@@ -82,6 +82,35 @@ def step_ceiling(
     }
 
 
+def half_precision(
+    device: torch.device,
+    *,
+    count: int,
+    image_size: int,
+    backbone: str,
+    width: int,
+    batch_size: int,
+    repeats: int,
+) -> dict[str, object]:
+    """Seconds of ASM's epoch in fp32 over its seconds in bf16; the same images, batches and subsets."""
+    samples = random_samples(count, image_size, device)
+    pairs = [
+        make_asm(asm_config(image_size, width, batch_size, precision, backbone), samples)
+        for precision in ("fp32", "bf16")
+    ]
+    fp32, bf16 = paired(*(lambda pair=pair: epoch(*pair, samples) for pair in pairs), repeats, device)
+    return {
+        "image_size": image_size,
+        "backbone": backbone,
+        "width": width,
+        "batch_size": batch_size,
+        "samples": count,
+        "samples_per_second_fp32": round(count / min(fp32), 1),
+        "samples_per_second_bf16": round(count / min(bf16), 1),
+        **ratio(fp32, bf16),
+    }
+
+
 def epoch(method: torch.nn.Module, optimizer: torch.optim.Optimizer, samples: Samples) -> None:
     """Mining and one pass of training."""
     method.start_epoch(AFTER_WARMUP)

@@ -66,13 +66,16 @@ BARE = """
 import sys
 sys.modules.update(dict.fromkeys({absent!r}))  # to import one of these fails
 sys.path.insert(0, {benchmarks!r})
-import gpu, json, torch
+import gpu, json, torch, training
 torch.set_num_threads(1)
 cpu = torch.device("cpu")
 tiny = dict(image_size=64, width=4, batch_size=8, precision="fp32")
 print(json.dumps({{
     "step": gpu.step_ceiling(cpu, count=24, repeats=1, **tiny),
     "usual": gpu.against_usual_way(cpu, count=24, repeats=1, **tiny),
+    "bf16": training.half_precision(
+        cpu, count=16, image_size=64, backbone="dlib29", width=4, batch_size=8, repeats=1
+    ),
     "mining": gpu.mining_speed(cpu, [1000, 2000], repeats=3),
     "augmentation": gpu.augmentation(cpu, count=4, image_size=48, repeats=1),
     "streaming": gpu.streaming(cpu, count=24, repeats=1, **tiny),
@@ -94,6 +97,7 @@ def test_the_gpu_script_needs_no_more_than_it_says():
     assert found["step"]["ratio"] > 0
     assert sum(found["step"]["not_in_the_networks"].values()) <= 1.001
     assert found["usual"]["samples_per_second_usual"] > 0
+    assert found["bf16"]["smallest"] == found["bf16"]["ratio"] == found["bf16"]["largest"] > 0  # one pair
     assert {"weak", "strong"} == set(found["augmentation"])
     assert len(found["memory"]["peak_mb"]) == 2
     assert set(found["scaling"]["by_samples"]["seconds"]) == {"16", "32"}
