@@ -74,11 +74,11 @@ REGIMES_HEAD = """\
 """
 FINETUNE_HEAD = """\
 # Fine-tuning, as the paper does it: all layers of dlib's face-recognition network on FER+, on CPU cores with
-# patience. §4.2's rate, decay and batch size; 30 of its 100 epochs, when the rate has fallen to 5 % of its
-# start. bf16 nearly doubles the speed of processors with AMX; for others: `precision: fp32`.
+# patience. §4.2's rate, decay, batch size and warm-up; the first 30 of its 100 epochs: the rate has fallen to
+# 5 % of its start by then. bf16 nearly doubles the speed of processors with AMX; others: `precision: fp32`.
 # Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
 training:
-  {input: aligned, image_size: 80, backbone: dlib29, width: 32, epochs: 30, warmup_epochs: 3,
+  {input: aligned, image_size: 80, backbone: dlib29, width: 32, epochs: 30, warmup_epochs: 10,
    batch_size: 128, precision: bf16}
 render: {} # nothing to draw: the images are real
 frozen: {} # no frozen backbone: all layers are trained
@@ -86,10 +86,10 @@ frozen: {} # no frozen backbone: all layers are trained
 FERPLUS_GPU_HEAD = """\
 # The whole grid of the profile ferplus with all layers trained, on one GPU. If you have MS-Celeb-1M weights:
 # backbone resnet18, width 64, image_size 224, and {weights: msceleb, path: resnet18_msceleb.pth} in `inits`.
-# 30 of the paper's 100 epochs: the rate has fallen to 5 % of its start by then.
+# §4.2's schedule, the first 30 of its 100 epochs: the rate has fallen to 5 % of its start by then.
 # Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
 training:
-  {input: aligned, image_size: 112, backbone: dlib29, width: 32, epochs: 30, warmup_epochs: 5,
+  {input: aligned, image_size: 112, backbone: dlib29, width: 32, epochs: 30, warmup_epochs: 10,
    batch_size: 128, precision: bf16}
 render: {} # nothing to draw: the images are real
 frozen: {} # no frozen backbone: all layers are trained
@@ -124,7 +124,6 @@ ON_FEATURES = (
 )
 OTHERS_ON_FEATURES = ("jocor", "decoupling", "ipa2lt", "dacl", "dmue")  # RAN crops images
 HEADS = "set: {optimizer: {lr: 0.002, lr_decay: 0.86, weight_decay: 0.0}}"
-FINE_TUNED = "set: {optimizer: {lr: 0.0005}}"
 REGIMES = {  # from the weakest heads to the strongest
     "weak": "training: {hidden: 64, dropout: 0.5}, optimizer: {weight_decay: 0.001}",
     "small": "training: {hidden: 128}, optimizer: {weight_decay: 0.0005}",
@@ -281,7 +280,7 @@ def ferplus() -> str:
 
 def ferplus_gpu() -> str:
     """The profile ferplus_gpu."""
-    return FERPLUS_GPU_HEAD + _ferplus(_whole_ferplus(("ran", *OTHERS_ON_FEATURES)), FINE_TUNED)
+    return FERPLUS_GPU_HEAD + _ferplus(_whole_ferplus(("ran", *OTHERS_ON_FEATURES)))
 
 
 def ferplus_finetune() -> str:
