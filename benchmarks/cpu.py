@@ -37,7 +37,7 @@ def usual() -> None:
 
 
 def bf16() -> None:
-    """For processors with instructions for it (AMX): without, bf16 is slower than fp32."""
+    """Meant for processors with instructions for it (AMX)."""
     torch.set_num_threads(1)
     write("cpu", "bf16", CPU, **half_precision(CPU, count=512, repeats=5, **FINETUNED))
     torch.set_num_threads(CORES)
