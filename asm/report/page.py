@@ -198,7 +198,8 @@ def departures(results: Results) -> list[str]:
     ]
     compared = dict.fromkeys([*names.table1_methods(), *paper()["methods"]])
     missing = [grid.title(m) for m in compared if m not in {c.method for c in grid.cells}]
-    rates = {n.rate for n in grid.noises.values() if n.kind == "symmetric"}
+    noises = [grid.noises[name] for name in {cell.noise for cell in grid.cells}]
+    rates = {noise.rate for noise in noises if noise.kind == "symmetric"}
     missing += [f"{names.percent(r)} noise" for r in names.paper_rates() if r not in rates]
     if absent or missing:
         lines.append(f"**Not here** of what the paper has: {names.joined([*absent, *missing])}.")

@@ -112,11 +112,12 @@ def table_leads(results: Results) -> Table:
         line |= {"ASM repeats, %": shown(row["fit_wrong"], 0)}
         rows.append(line | {"right called noisy, %": shown(row["right_noisy"])})
         anchors.append(anchor("lead", *key))
-    notes = [
-        "Points, ± half of the 95 % interval over paired seeds. Control: two networks with cross-entropy, "
-        "what ASM owes to having two. Repeats: the share of the wrong training labels that it predicts.",
-    ]
     frame = without_blanks(frame_of(rows))
+    notes = ["Points, ± half of the 95 % interval over paired seeds."]
+    if "control − baseline" in frame:
+        notes.append("Control: two networks with cross-entropy, what ASM owes to having two.")
+    if {"baseline repeats, %", "ASM repeats, %"} & set(frame):
+        notes.append("Repeats: the share of the wrong training labels that it predicts.")
     return Table("table_leads", "Leads over the baseline", frame, notes, _unique(anchors))
 
 

@@ -69,6 +69,14 @@ def test_what_departs_from_the_paper_follows_the_cells(out):
     assert "30.1 %" in details  # the realised share of wrong labels
 
 
+def test_a_noise_that_no_cell_has_is_not_here(small, write, tmp_path):
+    small["noises"]["n20"] = {"kind": "symmetric", "rate": 0.2}  # declared for the user's own cells
+    results = read(write(tmp_path, small))
+    absent = next(line for line in page.departures(results) if line.startswith("**Not here**"))
+    assert "20 % noise" in absent
+    assert "30 % noise" not in absent
+
+
 def test_cells_that_were_not_run_are_named_in_the_details(small, write, tmp_path):
     results = read(write(tmp_path, small, skip=("synthetic_n00_asm_s0",)))
     content, details = page.render(results, page.build(results), {})

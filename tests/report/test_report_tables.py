@@ -114,6 +114,7 @@ def test_real_labels_are_a_column_and_have_a_lead(small, write, tmp_path):
     leads = tables.table_leads(found)
     assert row(leads, Noise="real labels")["ASM − baseline"].mean == pytest.approx(10)
     assert row(leads, Noise="30 %")["right called noisy, %"] == "4.0"
+    assert "Control" not in "".join(leads.notes)  # none was run, so none is explained
 
 
 def test_the_control_tells_what_two_networks_gain(small, write, tmp_path):
@@ -123,7 +124,9 @@ def test_the_control_tells_what_two_networks_gain(small, write, tmp_path):
         for c in small["cells"] if c["method"] == "asm"
     ]  # fmt: skip
     wanted = {f"synthetic_n30_{m}_s0": v for m, v in (("asm", 0.86), ("baseline", 0.8), ("two", 0.81))}
-    line = row(tables.table_leads(with_accuracies(small, write, tmp_path, wanted)), Noise="30 %")
+    leads = tables.table_leads(with_accuracies(small, write, tmp_path, wanted))
+    assert "Control: two networks" in "".join(leads.notes)
+    line = row(leads, Noise="30 %")
     assert (line["control − baseline"].mean, line["ASM − control"].mean) == (
         pytest.approx(1),
         pytest.approx(5),
