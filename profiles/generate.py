@@ -75,7 +75,7 @@ REGIMES_HEAD = """\
 FINETUNE_HEAD = """\
 # Fine-tuning, as the paper does it: all layers of dlib's face-recognition network on FER+, on CPU cores with
 # patience. §4.2's rate, decay, batch size and warm-up; the first 30 of its 100 epochs: the rate has fallen to
-# 5 % of its start by then. bf16: 1.7 times as fast with AMX or AVX512-BF16; other processors: `precision: fp32`.
+# 5 % of its start by then. bf16: 1.7 times as fast with AMX or AVX512-BF16; without: `precision: fp32`.
 # Written by profiles/generate.py: change that. Put the data under data/raw/ferplus (README).
 training:
   {input: aligned, image_size: 80, backbone: dlib29, width: 32, epochs: 30, warmup_epochs: 10,
