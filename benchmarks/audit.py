@@ -18,14 +18,14 @@ import torch
 from cleanlab.filter import find_label_issues
 from sklearn.metrics import average_precision_score
 
-from asm.audit import judgement
-from asm.audit.run import all_cores
-from asm.config.code import ROOT
-from asm.config.params import load_params
+from asm.basics.code import ROOT
+from asm.grid.params import load_params
 from asm.parts import bank
 from asm.parts.batches import cell_data
+from asm.parts.device import all_cores
 from asm.scores import label_quality
 from asm.scores.run import rows_of
+from asm.tools.audit import judgement
 from asm.training.folds import FOLDS, out_of_sample
 
 DATASET, NOISE = "ferplus7", "real"

@@ -8,10 +8,10 @@ import pandas as pd
 import torch
 from common import ROOT, paired, random_faces, ratio
 
-from asm.config.cell import Augment, StrongAugment
-from asm.config.schema import parse, read_yaml
+from asm.basics.yaml import parse, read_yaml
 from asm.faces.store import AlignedFaces
 from asm.parts import backbones
+from asm.parts.views import Augment, StrongAugment
 from asm.training.features import BLOCK, Features, pooled, write_bank
 
 SECTIONS = {"features": Features, "augment": Augment, "strong_augment": StrongAugment}

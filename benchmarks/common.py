@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that it runs where the project is not installed
 
 from asm import mining  # noqa: E402
-from asm.config.cell import COMMON_SECTIONS, CellConfig, cell_config  # noqa: E402
-from asm.config.schema import parse, read_yaml  # noqa: E402
+from asm.basics.yaml import parse, read_yaml  # noqa: E402
 from asm.methods.asm import ASM  # noqa: E402
+from asm.methods.config import COMMON_SECTIONS, CellConfig, cell_config  # noqa: E402
 from asm.parts import backbones  # noqa: E402
 from asm.parts.batches import Samples  # noqa: E402
 from asm.training.optimization import build_optimizer  # noqa: E402

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from asm import datasets
-from asm.errors import reported
+from asm.basics.errors import reported
 from asm.faces.process import align_dataset
 from asm.parts.device import pick_device
 

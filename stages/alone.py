@@ -17,7 +17,7 @@ import yaml
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from voluptuous import Invalid
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 
 
 def take(folder: Path, goal: str) -> Any:

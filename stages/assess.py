@@ -5,8 +5,8 @@ import checkout
 import argparse
 from pathlib import Path
 
-from asm.errors import reported
-from asm.files import whole
+from asm.basics.errors import reported
+from asm.basics.files import whole
 from asm.scores.evaluation import assess_out_of_sample
 
 if __name__ == "__main__":

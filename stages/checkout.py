@@ -18,10 +18,10 @@ sys.dont_write_bytecode = True
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 import asm  # noqa: E402
-from asm.config.code import check_code  # noqa: E402
-from asm.config.schema import read_yaml  # noqa: E402
-from asm.errors import InputError  # noqa: E402
-from asm.files import exclusive  # noqa: E402
+from asm.basics.code import check_code  # noqa: E402
+from asm.basics.errors import InputError  # noqa: E402
+from asm.basics.files import exclusive  # noqa: E402
+from asm.basics.yaml import read_yaml  # noqa: E402
 
 if Path(asm.__file__).resolve().parents[1] != ROOT:
     sys.exit(f"error: {asm.__file__}: not this checkout's, {ROOT}; run the script in a process of its own")

@@ -5,10 +5,10 @@ import checkout  # noqa: F401
 import argparse
 from pathlib import Path
 
-from asm.config.grid import write_configs
-from asm.config.params import load_params
-from asm.config.profile import load_profile
-from asm.errors import reported
+from asm.basics.errors import reported
+from asm.grid.params import load_params
+from asm.grid.profile import load_profile
+from asm.grid.resolve import write_configs
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

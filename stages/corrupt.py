@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from asm.basics.errors import InputError, reported
+from asm.basics.files import whole
 from asm.datasets import noise
-from asm.errors import InputError, reported
 from asm.faces import store
-from asm.files import whole
 
 
 def given_labels(train: pd.DataFrame, classes: list[str], config: dict, lists: Path) -> np.ndarray:

@@ -21,8 +21,8 @@ import job
 from distributed import Client, Future, LocalCluster
 from progress import Shown
 
-from asm.config.schema import read_yaml
-from asm.errors import InputError
+from asm.basics.errors import InputError
+from asm.basics.yaml import read_yaml
 
 CLASSES = {
     "slurm": "dask_jobqueue.SLURMCluster",

@@ -14,12 +14,10 @@ from ledger import Ledger
 from progress import Seconds, Shown
 from rich.console import Console
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 
 ATTEMPTS = 3
-REFUSED = (
-    "exit status 1: error: "  # what the user has to mend (asm.errors.reported): again it would be the same
-)
+REFUSED = "exit status 1: error: "  # what the user has to mend (asm.basics.errors.reported): again it would be the same
 CELLS = ("train@", "out_of_sample@")  # what takes long
 
 

@@ -25,8 +25,8 @@ from typing import Any
 from job import code, execute, remove, stage_environment
 from project import project
 
-from asm.errors import InputError, reported
-from asm.files import exclusive, whole
+from asm.basics.errors import InputError, reported
+from asm.basics.files import exclusive, whole
 
 NAME, WORD = re.compile(r"train@\w[\w-]*"), re.compile(r"[\w.-]+")
 INPUTS, OUTPUTS = ("configs/", "data/"), ("runs/", "timing/")  # of a profile

@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from asm.errors import reported
-from asm.files import whole
+from asm.basics.errors import reported
+from asm.basics.files import whole
 from asm.scores.evaluation import score_run
 
 if __name__ == "__main__":

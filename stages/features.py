@@ -5,13 +5,13 @@ import checkout
 import argparse
 from pathlib import Path
 
-from asm.config.cell import Augment, StrongAugment
-from asm.config.schema import parse
-from asm.errors import InputError, reported
+from asm.basics.errors import InputError, reported
+from asm.basics.files import exclusive
+from asm.basics.yaml import parse
 from asm.faces import store
-from asm.files import exclusive
 from asm.parts import backbones
 from asm.parts.device import pick_device
+from asm.parts.views import Augment, StrongAugment
 from asm.parts.weights import read_weights
 from asm.training.features import Features, write_bank
 

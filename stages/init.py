@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-from asm.config.cell import Augment
-from asm.config.schema import parse
-from asm.errors import reported
-from asm.files import whole
+from asm.basics.errors import reported
+from asm.basics.files import whole
+from asm.basics.yaml import parse
 from asm.parts import dlib
 from asm.parts.device import pick_device
+from asm.parts.views import Augment
 from asm.parts.weights import read_weights, write_weights
 from asm.rendered.dataset import render_action_units
 from asm.training.pretraining import Pretrain, align_rendered, regress_action_units

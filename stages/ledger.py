@@ -26,7 +26,7 @@ from dvc.stage.serialize import to_lockfile, to_single_stage_lockfile
 from dvc.utils.serialize import dumps_yaml
 from job import THREADS
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 
 SHARE = 20  # dvc.lock is written so seldom that it takes no more than this part of the time
 SECONDS = 5  # and no more often

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from asm.config.cell import load_cell
-from asm.errors import reported
-from asm.files import whole
+from asm.basics.errors import reported
+from asm.basics.files import whole
+from asm.methods import load_cell
 from asm.parts.device import pick_device
 from asm.training import inputs
 from asm.training.folds import out_of_sample

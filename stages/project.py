@@ -10,7 +10,7 @@ import argparse
 import re
 from pathlib import Path
 
-from asm.errors import InputError, reported
+from asm.basics.errors import InputError, reported
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 # the paths of dvc.yaml, as seen from profiles/<name>/

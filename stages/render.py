@@ -5,7 +5,7 @@ import checkout
 import argparse
 from pathlib import Path
 
-from asm.errors import reported
+from asm.basics.errors import reported
 from asm.rendered.dataset import render_dataset
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from asm import report
-from asm.errors import reported
+from asm.basics.errors import reported
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

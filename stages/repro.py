@@ -42,7 +42,7 @@ def main() -> None:
     from ledger import opened
     from project import project
 
-    from asm.errors import reported
+    from asm.basics.errors import reported
 
     with reported():
         cluster = args.cluster and args.cluster.resolve()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from torch.distributed.run import main as torchrun
 
-from asm.config.cell import load_cell
-from asm.errors import reported
+from asm.basics.errors import reported
+from asm.methods import load_cell
 from asm.parts.device import pick_device
 from asm.training import inputs
 from asm.training.cell import train

@@ -5,7 +5,7 @@ import checkout
 import argparse
 from pathlib import Path
 
-from asm.errors import reported
+from asm.basics.errors import reported
 from asm.scores.embedding import embed_run
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from asm.audit import faces, judgement
 from asm.parts import backbones
+from asm.tools.audit import faces, judgement
 
 CLASSES = ("anger", "fear", "joy")
 SHADES = ((200, 40, 40), (40, 200, 40), (40, 40, 200))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import make_data
 
-from asm.config.cell import CellConfig
+from asm.methods.config import CellConfig
 from asm.parts.batches import Data
 from asm.training import cell
 

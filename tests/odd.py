@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 
 TOKENS = [
     *("", "-1", "0", "1", "7", "8", "1.5", "nan", "inf", "1e400", "1_0", "٣", "9" * 30, "9" * 5000, "true"),

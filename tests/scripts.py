@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from asm.config.code import code_hash
+from asm.basics.code import code_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,7 +12,7 @@ from scripts import ROOT
 sys.path.insert(0, str(ROOT / "stages"))
 import alone
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 
 LOCK = (ROOT / "dvc.lock").read_bytes()
 

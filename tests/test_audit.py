@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from asm.__main__ import main
-from asm.audit import duplicates, page, ranking
-from asm.audit import faces as audit_faces
-from asm.audit.judgement import Judgement
 from asm.faces import process
 from asm.faces.store import AlignedFaces, digests
+from asm.tools.audit import duplicates, page, ranking
+from asm.tools.audit import faces as audit_faces
+from asm.tools.audit.judgement import Judgement
 
 CLASSES = ["anger", "fear", "joy"]
 

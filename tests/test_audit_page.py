@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from asm.audit import page as audit_page
-from asm.audit import ranking
-from asm.audit.judgement import Judgement
 from asm.datasets import load
 from asm.faces import thumbnail
 from asm.faces.store import AlignedFaces
+from asm.tools.audit import page as audit_page
+from asm.tools.audit import ranking
+from asm.tools.audit.judgement import Judgement
 
 pytestmark = pytest.mark.skipif(
     browser.EXECUTABLE is None, reason="no Chromium: apt install chromium, to try the page in a browser"

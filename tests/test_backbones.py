@@ -10,10 +10,11 @@ import yaml
 from tiny import PARAMS, make_data, make_method, weak_options
 from torchvision.models import resnet18
 
-from asm.config import grid, schema
-from asm.config.params import METHODS
-from asm.config.profile import Profile
-from asm.errors import InputError
+from asm.basics import yaml as schema
+from asm.basics.errors import InputError
+from asm.grid import resolve as grid
+from asm.grid.params import METHODS
+from asm.grid.profile import Profile
 from asm.parts import backbones
 from asm.parts.backbones.dlib29 import Dlib29
 from asm.parts.backbones.resnet18 import ResNet18

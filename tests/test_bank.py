@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tiny import HEAD, make_bank_samples, make_batch, make_config, make_data, make_method
 from torch import Generator, Tensor
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.parts import bank
 from asm.parts.batches import StreamedFaces, cell_data
 from asm.training import cell

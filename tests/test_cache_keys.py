@@ -12,7 +12,7 @@ import pytest
 import yaml
 from tiny_pipeline import ROOT, Workspace, make_workspace
 
-from asm.config.code import code_hash, imported
+from asm.basics.code import code_hash, imported
 
 SMOKE = (ROOT / "profiles" / "smoke" / "profile.yaml").read_text()
 METHODS = sorted(
@@ -114,7 +114,7 @@ def test_imports_that_were_missed_when_they_were_listed_by_hand():
 
 
 def test_type_checking_imports_do_not_count():
-    assert "asm.config.params" not in imported("train", training("asm"))  # it knows every method
+    assert "asm.grid.params" not in imported("train", training("asm"))  # it knows every method
 
 
 # --- through DVC ---

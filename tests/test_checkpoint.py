@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 
-from asm.errors import InputError
-from asm.files import exclusive
+from asm.basics.errors import InputError
+from asm.basics.files import exclusive
 from asm.training import checkpoint
 
 
@@ -63,7 +63,7 @@ def test_a_real_full_device_is_reported_the_same_way(tmp_path):
 
 def test_a_second_process_is_turned_away_and_let_in_after_the_first(tmp_path):
     hold = (
-        "import sys; from pathlib import Path; from asm.files import exclusive\n"
+        "import sys; from pathlib import Path; from asm.basics.files import exclusive\n"
         "with exclusive(Path(sys.argv[1])):\n"
         "    print('held', flush=True); sys.stdin.read()\n"
     )

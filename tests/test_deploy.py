@@ -13,11 +13,11 @@ import trained_run
 from PIL import Image
 
 from asm.__main__ import main
-from asm.deploy import classifier, formats, photos
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.faces import store
 from asm.rendered.dataset import render_action_units
 from asm.scores.run import TRAIN, read_arrays
+from asm.tools.deploy import classifier, formats, photos
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
 

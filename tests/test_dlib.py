@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.parts import dlib
 from asm.parts.backbones.dlib29 import Dlib29
 from asm.parts.views import evaluation_view

@@ -13,7 +13,7 @@ import pytest
 from distributed.scheduler import KilledWorker
 from driver import Driver
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 
 
 class Ledger:

@@ -7,11 +7,12 @@ import pytest
 import yaml
 from tiny import PARAMS
 
-from asm.config import grid, schema
-from asm.config.cell import Training
-from asm.config.params import METHODS
-from asm.config.profile import Profile
-from asm.errors import InputError
+from asm.basics import yaml as schema
+from asm.basics.errors import InputError
+from asm.grid import resolve as grid
+from asm.grid.params import METHODS
+from asm.grid.profile import Profile
+from asm.methods.config import Training
 from asm.training.features import Features
 
 CONTENT = yaml.safe_load("""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tiny import strong_options, weak_options
 from torch import Generator, Tensor, nn
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.faces.store import AlignedFaces
 from asm.parts import backbones, bank, views
 from asm.training import features

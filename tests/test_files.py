@@ -15,8 +15,8 @@ import pytest
 from scripts import ROOT, configure, run_here
 from tiny import make_config, strong_options, weak_options
 
-from asm.errors import InputError
-from asm.files import mapped, whole
+from asm.basics.errors import InputError
+from asm.basics.files import mapped, whole
 
 
 @contextmanager

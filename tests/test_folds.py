@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny import HEAD, make_bank_samples, make_config, make_data
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.methods.baseline import Baseline
 from asm.training import cell
 from asm.training.folds import out_of_sample

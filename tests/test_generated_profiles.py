@@ -8,8 +8,8 @@ import pytest
 import yaml
 from tiny import PARAMS
 
-from asm.config import grid
-from asm.config.profile import Profile, load_profile
+from asm.grid import resolve as grid
+from asm.grid.profile import Profile, load_profile
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = ("paper", "synthetic", "ferplus", "regimes", "ferplus_finetune", "ferplus_gpu")

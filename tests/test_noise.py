@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import chisquare
 
+from asm.basics.errors import InputError
 from asm.datasets import noise
-from asm.errors import InputError
 
 FER = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odd import VALUES, damage, works_or_says_why
 
-from asm.config.grid import write_configs
-from asm.config.params import load_params
-from asm.config.profile import load_profile
-from asm.config.schema import dump_yaml, read_yaml
-from asm.errors import InputError
+from asm.basics.errors import InputError
+from asm.basics.yaml import dump_yaml, read_yaml
+from asm.grid.params import load_params
+from asm.grid.profile import load_profile
+from asm.grid.resolve import write_configs
 
 ROOT = Path(__file__).resolve().parents[1]
 

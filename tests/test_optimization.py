@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import PARAMS, make_method
 
-from asm.config.cell import Optimizer
+from asm.methods.config import Optimizer
 from asm.training.optimization import build_optimizer, rate_factor, set_rates
 
 

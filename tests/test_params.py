@@ -9,11 +9,13 @@ import pytest
 import yaml
 from tiny import PARAMS
 
-from asm.config import grid, params, schema
-from asm.config.code import code_hash
-from asm.config.params import METHODS, Params
-from asm.config.profile import Profile, load_profile
-from asm.errors import InputError
+from asm.basics import yaml as schema
+from asm.basics.code import code_hash
+from asm.basics.errors import InputError
+from asm.grid import params
+from asm.grid import resolve as grid
+from asm.grid.params import METHODS, Params
+from asm.grid.profile import Profile, load_profile
 
 ROOT = Path(__file__).resolve().parents[1]
 PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/profile.yaml"))

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from tiny_pipeline import ROOT, Workspace, make_workspace
 
-from asm.files import exclusive
+from asm.basics.files import exclusive
 
 TRAIN = re.compile(r"Running stage 'train@(\w+)'")
 STAGE = re.compile(r"Running stage '([^']+)'")

@@ -11,7 +11,7 @@ import torch
 from pretended import DEVICE, Mixed, Waited, host_waits_nowhere, pretending
 from tiny import HEAD, make_bank_samples, make_batch, make_config, make_data, make_method
 
-from asm.config.params import METHODS
+from asm.grid.params import METHODS
 from asm.methods import Method
 from asm.parts.batches import Data, StreamedFaces
 from asm.training import cell

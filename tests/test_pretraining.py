@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny import PARAMS, weak_options
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.faces.alignment import template
 from asm.parts import backbones
 from asm.training import pretraining

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import make_config, make_data
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.faces.store import AlignedFaces
 from asm.parts import device
 from asm.parts.batches import Samples, StreamedFaces, cell_data, memory_for_faces

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.parts import weights
 from asm.parts.backbones.resnet18 import ResNet18
 

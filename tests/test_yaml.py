@@ -7,9 +7,11 @@ from dvc.utils.serialize import parse_yaml
 from hypothesis import strategies as st
 from test_params import COMMITTED, PARAMS, small
 
-from asm.config import grid, params, schema
-from asm.config.profile import Profile
-from asm.errors import InputError
+from asm.basics import yaml as schema
+from asm.basics.errors import InputError
+from asm.grid import params
+from asm.grid import resolve as grid
+from asm.grid.profile import Profile
 
 NUMBERS = {
     "1e-5": 1e-5,

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asm.config.cell import Augment, CellConfig, StrongAugment, cell_config
-from asm.config.params import METHODS, load_params
+from asm.grid.params import METHODS, load_params
 from asm.methods import Batch, Method
+from asm.methods.config import CellConfig, cell_config
 from asm.parts.batches import Data, Samples
+from asm.parts.views import Augment, StrongAugment
 from asm.training import cell
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from asm.config.code import imported
+from asm.basics.code import imported
 
 ROOT = Path(__file__).resolve().parents[1]
 

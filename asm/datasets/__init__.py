@@ -9,8 +9,8 @@ import pkgutil
 from importlib import import_module
 from pathlib import Path
 
+from asm.basics.errors import InputError
 from asm.datasets.base import FaceDataset
-from asm.errors import InputError
 
 NO_SOURCES = ("base", "corrections", "images", "names", "noise")  # the other files beside this one
 

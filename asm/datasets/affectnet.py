@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from asm.basics.errors import InputError
 from asm.datasets import base
-from asm.errors import InputError
 
 CLASSES = (
     "neutral",

@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from asm.basics.errors import InputError
 from asm.datasets.images import SUFFIXES, read_image
 from asm.datasets.names import check_names, same_text
-from asm.errors import InputError
 
 SPLITS = ("train", "valid", "test")
 _NAMED = 3  # how many offenders a message names

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from asm.basics.errors import InputError
 from asm.datasets import base
-from asm.errors import InputError
 
 COLUMNS = ("id", "given", "action", "label")
 KEEP, RELABEL, DROP, AMBIGUOUS = ACTIONS = ("keep", "relabel", "drop", "ambiguous")

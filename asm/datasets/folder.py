@@ -5,10 +5,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from asm.basics.errors import InputError
 from asm.datasets import base
 from asm.datasets.images import SUFFIXES
 from asm.datasets.names import alike, check_names, same_text
-from asm.errors import InputError
 
 CSV = "labels.csv"
 SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folder or csv value -> split

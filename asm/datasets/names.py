@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 
 _FORMULA = re.compile(r"[=+\-@]")  # what spreadsheets run when they open a csv file
 

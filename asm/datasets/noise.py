@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from asm.basics.errors import InputError
 from asm.datasets.base import integers, read_pairs
 from asm.datasets.images import SUFFIXES
 from asm.datasets.names import same_text
-from asm.errors import InputError
 
 KINDS = ("symmetric", "asymmetric")
 MODES = ("bernoulli", "exact")

@@ -4,8 +4,8 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from asm.basics.errors import InputError
 from asm.datasets import base
-from asm.errors import InputError
 
 CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")  # RAF ids 1 to 7
 LIST = "EmoLabel/list_patition_label.txt"  # spelt so in the release

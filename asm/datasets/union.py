@@ -22,9 +22,9 @@ import pandas as pd
 from pydantic import Field
 
 from asm import datasets
-from asm.config.schema import Name, Section, parse
+from asm.basics.errors import InputError
+from asm.basics.yaml import Name, Section, parse
 from asm.datasets import base
-from asm.errors import InputError
 
 
 class Part(Section):

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from asm.basics.files import whole
 from asm.datasets.base import FaceDataset
 from asm.faces.alignment import crop_face
 from asm.faces.detection import FaceDetector
 from asm.faces.store import FACE_KINDS
-from asm.files import whole
 
 UNREADABLE = -1  # beside the indices into FACE_KINDS
 HELD = 512 * 2**20  # bytes of a block's images that are kept in memory

@@ -25,15 +25,15 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from asm.basics.errors import InputError
+from asm.basics.files import mapped, whole, writing
+from asm.basics.workers import start_worker
 from asm.datasets.base import SPLITS, FaceDataset
 from asm.datasets.names import printable
-from asm.errors import InputError
 from asm.faces import store
 from asm.faces.alignment import crop_face
 from asm.faces.blocks import UNREADABLE, Block, BlockImages, Options, align_block, stack
 from asm.faces.store import FACE_KINDS
-from asm.files import mapped, whole, writing
-from asm.workers import start_worker
 
 BLOCK = 64  # rows per block: about a second of work, which is all that a kill can cost
 _STAMP = "stamp.json"

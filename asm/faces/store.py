@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from asm.errors import InputError
-from asm.files import read_csv, read_json
+from asm.basics.errors import InputError
+from asm.basics.files import read_csv, read_json
 
 # Found at first, found at full scale, no face found (whole frame), not looked for (already aligned images).
 FACE_KINDS = ("mtcnn", "retry", "fallback", "as_is")

@@ -3,10 +3,14 @@
 To add one: its file, its section in params.yaml, its tests (docs/methods.md).
 """
 
-from asm.methods.base import Batch, Method
-from asm.parts import named
+from pathlib import Path
 
-__all__ = ["Batch", "Method", "method_class", "method_names"]
+from asm.basics import named
+from asm.basics.yaml import parse, read_yaml
+from asm.methods.base import Batch, Method
+from asm.methods.config import CellConfig, cell_config
+
+__all__ = ["Batch", "Method", "load_cell", "method_class", "method_names"]
 
 
 def method_names() -> list[str]:
@@ -17,3 +21,9 @@ def method_names() -> list[str]:
 def method_class(name: str) -> type[Method]:
     """The method that asm/methods/<name>.py defines. Raises KeyError for an unknown name."""
     return named.named_class(__name__, name, Method)
+
+
+def load_cell(path: Path) -> CellConfig:
+    """Read the resolved configuration of one cell. Raises InputError naming what does not fit."""
+    content = read_yaml(path)
+    return parse(cell_config(method_class(str(content.get("method")))), content, str(path))

@@ -17,13 +17,13 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from asm import losses, mining
-from asm.config.cell import StrongAugment
-from asm.config.schema import Scale, Section, Share, Weight
+from asm.basics.yaml import Scale, Section, Share, Weight
 from asm.methods.base import Batch, Method
 from asm.parts.batches import Samples
+from asm.parts.views import StrongAugment
 
 if TYPE_CHECKING:
-    from asm.config.cell import CellConfig
+    from asm.methods.config import CellConfig
 
 
 class Thresholds(Section):

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from asm.config.schema import Section
+from asm.basics.yaml import Section
 from asm.parts import bank, distributed, views
 from asm.parts.batches import Faces, Samples, fetch
 
 if TYPE_CHECKING:
-    from asm.config.cell import CellConfig
+    from asm.methods.config import CellConfig
 
 EVALUATION_BATCH = 256
 

@@ -21,7 +21,7 @@ size again; with Adam this changes little beside the weight of the weight decay.
 import torch.nn.functional as F
 from torch import Tensor
 
-from asm.config.schema import Section, Share
+from asm.basics.yaml import Section, Share
 from asm.methods.base import Batch, Method
 from asm.parts import selection
 

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asm.config.schema import Section, Share
+from asm.basics.yaml import Section, Share
 from asm.methods.base import Batch, Method
 
 

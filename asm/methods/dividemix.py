@@ -35,9 +35,9 @@ from threadpoolctl import threadpool_limits
 from torch import Generator, Tensor
 
 from asm import losses
-from asm.config.cell import CellConfig
-from asm.config.schema import Positive, Scale, Section, Share, Weight
+from asm.basics.yaml import Positive, Scale, Section, Share, Weight
 from asm.methods.base import Batch, Method
+from asm.methods.config import CellConfig
 from asm.parts.batches import Samples
 
 

@@ -31,9 +31,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asm.config.cell import CellConfig
-from asm.config.schema import Scale, Section, Share, Weight
+from asm.basics.yaml import Scale, Section, Share, Weight
 from asm.methods.base import Batch, Method
+from asm.methods.config import CellConfig
 from asm.parts.batches import Samples
 
 

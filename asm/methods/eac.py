@@ -19,7 +19,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asm.config.schema import Section, Weight
+from asm.basics.yaml import Section, Weight
 from asm.methods.base import Batch, Method
 from asm.parts import bank, views
 

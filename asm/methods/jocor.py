@@ -20,7 +20,7 @@ Departures:
 import torch.nn.functional as F
 from torch import Tensor
 
-from asm.config.schema import Section, Share
+from asm.basics.yaml import Section, Share
 from asm.methods.base import Batch, Method
 from asm.parts import selection
 

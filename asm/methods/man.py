@@ -28,10 +28,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from asm import losses, mining
-from asm.config.cell import CellConfig, StrongAugment
-from asm.config.schema import Scale, Section, Share, Weight
+from asm.basics.yaml import Scale, Section, Share, Weight
 from asm.methods.base import Batch, Method
+from asm.methods.config import CellConfig
 from asm.parts.batches import Samples
+from asm.parts.views import StrongAugment
 
 
 class Options(Section):

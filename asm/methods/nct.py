@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from asm import losses
-from asm.config.schema import Scale, Section, Share, Weight
+from asm.basics.yaml import Scale, Section, Share, Weight
 from asm.methods.base import Batch, Method
 
 

@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from asm.config.cell import CellConfig
-from asm.config.schema import Section, Share
+from asm.basics.yaml import Section, Share
 from asm.methods.base import Batch, Method
+from asm.methods.config import CellConfig
 from asm.parts.batches import Samples
 
 # x0, x1, y0, y1 as shares of the image

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asm.config.cell import CellConfig
-from asm.config.schema import Section, Share, Size
+from asm.basics.yaml import Section, Share, Size
 from asm.methods.base import Batch, Method
+from asm.methods.config import CellConfig
 from asm.parts.batches import Samples
 from asm.parts.selection import relabel, relabel_rows
 

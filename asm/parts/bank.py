@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
+from asm.basics.files import read_json
 from asm.faces.store import read_manifest
-from asm.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd

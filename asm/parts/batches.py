@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 
 
 def pick_device() -> torch.device:
@@ -32,6 +32,14 @@ def pick_device() -> torch.device:
     torch.set_num_threads(int(threads))
     _keep_freed_memory()
     return torch.device("cpu")
+
+
+def all_cores() -> torch.device:
+    """The GPU if there is one, else all cores of the CPU, or as many as OMP_NUM_THREADS says."""
+    device = pick_device()
+    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(os.cpu_count() or 1)
+    return device
 
 
 def _keep_freed_memory() -> None:

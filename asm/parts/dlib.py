@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.parts.backbones.dlib29 import Dlib29
 from asm.parts.views import MEAN, STD, evaluation_view
 

@@ -10,17 +10,36 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Generator, Tensor
 
-if TYPE_CHECKING:
-    from asm.config.cell import Augment, StrongAugment
+from asm.basics.yaml import Section, Share
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet statistics, as the published methods on RAF-DB use
 STD = (0.229, 0.224, 0.225)
+
+
+class Augment(Section):
+    """The weak view (§4.2): flip and random erasing; the other two are some peers' own."""
+
+    flip: Share
+    gaussian_noise: Share  # in place of a flip: never both
+    jitter: Share
+    erasing: Share
+    erasing_area: Annotated[list[Share], Field(min_length=2, max_length=2)]
+
+
+class StrongAugment(Section):
+    """The strong view of Eq. 11: RandAugment and one grey cutout square."""
+
+    operations: Annotated[int, Field(ge=0, le=14)]
+    magnitude: Annotated[float, Field(ge=0, le=30)]
+    probability: Share
+    cutout: Share
 
 
 def to_float(images: Tensor) -> Tensor:

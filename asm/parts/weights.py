@@ -8,8 +8,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from asm.errors import InputError
-from asm.files import whole
+from asm.basics.errors import InputError
+from asm.basics.files import whole
 from asm.parts.backbones import backbone_class
 
 WHERE_TO_GET = {

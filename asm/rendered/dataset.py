@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from asm.errors import InputError
-from asm.files import mapped, whole, writing
+from asm.basics.errors import InputError
+from asm.basics.files import mapped, whole, writing
+from asm.basics.workers import start_worker
 from asm.rendered import CLASSES, renderer
 from asm.rendered.anatomy import ACTION_UNITS
 from asm.rendered.sampling import sample_action_units, sample_expression, sample_face, sample_identity
-from asm.workers import start_worker
 
 IMAGES_PER_IDENTITY = len(CLASSES)
 _CHUNK = 32

@@ -15,9 +15,8 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from asm.config.cell import Schedule
-from asm.config.schema import read_yaml
-from asm.errors import InputError
+from asm.basics.errors import InputError
+from asm.basics.yaml import Schedule, read_yaml
 from asm.scores.schema import LabelQuality, NoiseKind, Scores, load_scores
 
 # Their own paper's schedule is the common one, so that a cell in either stands for both.

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.report import drawing
 from asm.report.glyphs import drawn
 

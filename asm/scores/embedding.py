@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from asm.files import whole
+from asm.basics.files import whole
 from asm.mining import SUBSETS
 from asm.scores.run import FEATURES, TEST, TRAIN, read_arrays, read_info
 

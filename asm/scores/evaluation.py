@@ -11,9 +11,9 @@ from scipy.stats import spearmanr
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
 from asm import mining
-from asm.errors import InputError
+from asm.basics.errors import InputError
+from asm.basics.files import read_json
 from asm.faces import store
-from asm.files import read_json
 from asm.scores import run as finished
 from asm.scores.label_quality import assess, entropy, vote_entropy
 from asm.scores.schema import (

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asm.errors import InputError
-from asm.files import read_csv, read_json
+from asm.basics.errors import InputError
+from asm.basics.files import read_csv, read_json
 
 # epochs [E], ids [N], true labels [N], probabilities [E, networks, N, K]
 TEST = "test_predictions.npz"
@@ -75,3 +75,11 @@ def rows_of(manifest: pd.DataFrame, ids: np.ndarray, path: Path) -> pd.DataFrame
             "this data set's manifest; the run belongs to other data: train this cell again"
         )
     return table.loc[ids]
+
+
+def project(run: Path) -> Path:
+    """The folder of the profile that a run, `<project>/runs/<cell>`, belongs to. InputError if it is none."""
+    folder = run.resolve().parents[1]
+    if not (folder / "data").is_dir():
+        raise InputError(f"{run}: expected a run's folder, <profile>/runs/<cell>, beside <profile>/data")
+    return folder

@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from asm.config.cell import Schedule
-from asm.config.schema import Share
-from asm.errors import InputError
+from asm.basics.errors import InputError
+from asm.basics.yaml import Schedule, Share
 
 Count = Annotated[int, Field(ge=0)]
 Correlation = Annotated[float, Field(ge=-1, le=1)]

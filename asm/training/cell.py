@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from asm import methods
-from asm.config.cell import CellConfig
-from asm.errors import InputError
-from asm.files import exclusive, whole
+from asm.basics.errors import InputError
+from asm.basics.files import exclusive, whole
 from asm.methods.base import Method
+from asm.methods.config import CellConfig
 from asm.parts import backbones, distributed, perceptron
 from asm.parts.batches import Data
 from asm.training import checkpoint, results

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from asm.files import whole
+from asm.basics.files import whole
 
 
 def save(state: dict[str, Any], path: Path) -> None:

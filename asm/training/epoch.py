@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor, nn
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.methods.base import Batch, Method
 from asm.parts import distributed
 from asm.parts.batches import Data, Samples, fetch

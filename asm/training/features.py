@@ -23,13 +23,13 @@ from threadpoolctl import threadpool_limits
 from torch import Generator, Tensor
 from tqdm import tqdm
 
-from asm.config.cell import Augment, StrongAugment
-from asm.config.schema import Positive, Section, Seed, Size
-from asm.errors import InputError
+from asm.basics.errors import InputError
+from asm.basics.files import whole, writing
+from asm.basics.yaml import Positive, Section, Seed, Size
 from asm.faces.store import AlignedFaces
-from asm.files import whole, writing
 from asm.parts import bank, views
 from asm.parts.backbones import Backbone
+from asm.parts.views import Augment, StrongAugment
 from asm.training.epoch import epoch_seed
 
 BLOCK = 128  # faces; a block is drawn from a seed of its own

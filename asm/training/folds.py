@@ -7,9 +7,9 @@ import torch
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
-from asm.config.cell import CellConfig
-from asm.errors import InputError
-from asm.files import exclusive
+from asm.basics.errors import InputError
+from asm.basics.files import exclusive
+from asm.methods.config import CellConfig
 from asm.parts.batches import Data
 from asm.training.cell import fingerprint, make_method, run_epochs
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from asm.config.cell import CellConfig
+from asm.basics.files import read_csv
 from asm.faces import store
-from asm.files import read_csv
+from asm.methods.config import CellConfig
 from asm.parts import bank
 from asm.parts.batches import Data, cell_data
 from asm.parts.weights import read_weights

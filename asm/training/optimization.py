@@ -9,7 +9,7 @@ import torch
 from asm.methods.base import Method
 
 if TYPE_CHECKING:
-    from asm.config.cell import Optimizer
+    from asm.methods.config import Optimizer
 
 
 def build_optimizer(method: Method, options: Optimizer) -> torch.optim.Optimizer:

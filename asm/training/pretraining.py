@@ -15,11 +15,11 @@ from pydantic import Field
 from torch import Generator, Tensor
 from tqdm import tqdm
 
-from asm.config.cell import Augment
-from asm.config.schema import Section, Seed, Share
-from asm.errors import InputError
+from asm.basics.errors import InputError
+from asm.basics.yaml import Section, Seed, Share
 from asm.faces.alignment import similarity, warp
 from asm.parts import backbones, views
+from asm.parts.views import Augment
 from asm.training.epoch import batches, epoch_seed
 
 

@@ -13,9 +13,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from asm.config.cell import CellConfig
-from asm.files import whole
+from asm.basics.files import whole
 from asm.methods.base import EVALUATION_BATCH, Method
+from asm.methods.config import CellConfig
 from asm.parts import distributed
 from asm.parts.batches import Data, Faces, fetch
 from asm.parts.weights import write_weights

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from asm.basics.errors import InputError
 from asm.datasets import load
-from asm.errors import InputError
 
 HEADER = (
     "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from asm import datasets
-from asm.config.code import imported
+from asm.basics.code import imported
+from asm.basics.errors import InputError
 from asm.datasets import base
-from asm.errors import InputError
 
 
 def dataset(**columns: list) -> base.FaceDataset:
@@ -250,7 +250,7 @@ def test_only_the_chosen_source_is_imported(tmp_path):
     assert done.stdout.split() == [
         "asm.datasets",
         *(f"asm.datasets.{name}" for name in ("base", "images", "names", "rafdb")),
-        "asm.errors",
+        "asm.basics.errors",
     ]
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asm.basics.errors import InputError
 from asm.datasets import base, corrections, load
-from asm.errors import InputError
 
 HEADER = "id,given,action,label"
 

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from asm.basics.errors import InputError
 from asm.datasets import ferplus, load
-from asm.errors import InputError
 
 NEW_HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 REAL = Path(

@@ -3,8 +3,8 @@ import re
 
 import pytest
 
+from asm.basics.errors import InputError
 from asm.datasets import load
-from asm.errors import InputError
 
 
 @pytest.fixture

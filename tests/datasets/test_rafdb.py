@@ -1,7 +1,7 @@
 import pytest
 
+from asm.basics.errors import InputError
 from asm.datasets import load, rafdb
-from asm.errors import InputError
 
 
 @pytest.fixture

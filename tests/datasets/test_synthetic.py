@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from asm.basics.errors import InputError
 from asm.datasets import synthetic
-from asm.errors import InputError
 from asm.rendered import CLASSES
 from asm.rendered.dataset import render_dataset
 

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from asm.basics.errors import InputError
 from asm.datasets import load
-from asm.errors import InputError
 from asm.faces import store
 from asm.faces.process import align_dataset
 from asm.parts.batches import cell_data

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from asm.basics.errors import InputError
 from asm.datasets.base import FaceDataset, Pixels, read_image
-from asm.errors import InputError
 from asm.faces import blocks, process
 from asm.faces.store import load
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.faces.store import digests, load, read_manifest
 
 

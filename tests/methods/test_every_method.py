@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from tiny import PARAMS, make_batch, make_config, make_data, make_method
 
 from asm import methods
-from asm.config.params import METHODS
+from asm.grid.params import METHODS
 from asm.parts import backbones, views
 from asm.training import cell
 from asm.training.epoch import run_epoch

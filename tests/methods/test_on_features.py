@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import HEAD, make_bank_samples, make_batch, make_config, make_data, make_method
 
-from asm.config.params import METHODS
+from asm.grid.params import METHODS
 from asm.parts.batches import Data
 from asm.parts.perceptron import Perceptron, build
 from asm.training import cell

@@ -6,7 +6,7 @@ import pytest
 import torch
 from facenet_pytorch import MTCNN
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.rendered import CLASSES, dataset
 from asm.rendered.anatomy import ACTION_UNITS
 from asm.rendered.sampling import sample_expression, sample_identity

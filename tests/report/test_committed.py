@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from asm import report
-from asm.config.grid import grid
-from asm.config.params import load_params
-from asm.config.profile import load_profile
+from asm.grid.params import load_params
+from asm.grid.profile import load_profile
+from asm.grid.resolve import grid
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = "demo"

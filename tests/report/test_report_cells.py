@@ -4,8 +4,8 @@ import math
 import pytest
 from made_up import read
 
-from asm.config.params import METHODS
-from asm.errors import InputError
+from asm.basics.errors import InputError
+from asm.grid.params import METHODS
 from asm.report.cells import load_grid, paper
 from asm.report.estimates import estimate
 from asm.report.names import in_order

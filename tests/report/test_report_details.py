@@ -5,7 +5,7 @@ import json
 import pytest
 from made_up import quality, read, row, with_accuracies, write_scores, write_timing
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.report import details, label_quality, tables
 
 # Against the paper's ASM > EAC > RUL > SCN > Baseline two of the ten pairs are the other way round, EAC

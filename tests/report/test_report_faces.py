@@ -8,7 +8,7 @@ import pytest
 from made_up import read, write_faces, write_report, write_run
 from PIL import Image
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.report import site
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_up import quality, read, write_report, write_scores
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.report import drawing, embeddings, figures
 
 ALL = ["fig1_tsne", "figS2_tsne", "fig_accuracy", "fig_thresholds", "fig_mining", "fig_confusion"]

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_run import NOISE, make_manifest, write_faces, write_run
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.scores import evaluation
 
 FILES = (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_run import GIVEN, SUBSETS, TEST_TRUE, TRUE, write_run
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.scores.embedding import embed, embed_run
 
 CHOSEN = np.array([1, 2, 5])  # the training samples whose features are stored

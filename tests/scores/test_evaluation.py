@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from made_run import FACES, NOISE, make_manifest, write_faces, write_run
 
 from asm import mining
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.scores import evaluation, schema
 from asm.scores.label_quality import vote_entropy
 from asm.scores.run import read_arrays, rows_of

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from made_run import FACES, NOISE, make_manifest, write_run
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 from asm.scores.evaluation import evaluate
 from asm.scores.schema import FaceCounts, Scores, load_scores
 

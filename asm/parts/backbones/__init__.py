@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asm.errors import InputError
-from asm.parts import named
+from asm.basics import named
+from asm.basics.errors import InputError
 from asm.parts.backbones.base import Backbone
 
 __all__ = ["Backbone", "Passes", "backbone_class", "build", "count_passes"]

@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from asm.deploy import classifier, formats
-    from asm.errors import InputError
+    from asm.basics.errors import InputError
+    from asm.tools.deploy import classifier, formats
 
     suffix = formats.SUFFIXES[args.format]
     if args.out is not None and args.out.suffix != suffix:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from asm.config.schema import Name, Positive, Section, Share, Size, Weight, parse, read_yaml
+from asm.basics.yaml import Name, Positive, Schedule, Section, Size, Weight
+from asm.parts.views import Augment
 
 if TYPE_CHECKING:
     from asm.methods.base import Method
-
-# fair: every method in the common schedule; published: in the one of its own paper (params.yaml, `published`)
-Schedule = Literal["fair", "published"]
 
 
 class Training(Section):
@@ -62,30 +59,11 @@ class Sampling(Section):
     balanced: bool  # classes equally often, with replacement
 
 
-class Augment(Section):
-    """The weak view (§4.2): flip and random erasing; the other two are some peers' own."""
-
-    flip: Share
-    gaussian_noise: Share  # in place of a flip: never both
-    jitter: Share
-    erasing: Share
-    erasing_area: Annotated[list[Share], Field(min_length=2, max_length=2)]
-
-
-class StrongAugment(Section):
-    """The strong view of Eq. 11: RandAugment and one grey cutout square."""
-
-    operations: Annotated[int, Field(ge=0, le=14)]
-    magnitude: Annotated[float, Field(ge=0, le=30)]
-    probability: Share
-    cutout: Share
-
-
 class CellConfig(Section):
     """Everything that decides the outcome of one cell, beside its data: these, and the sections that its
     method names in `Method.sections`, under their names in params.yaml.
 
-    `code` is the hash of the code that trains it (asm.config.code).
+    `code` is the hash of the code that trains it (asm.basics.code).
     """
 
     cell: str
@@ -109,11 +87,3 @@ def cell_config(method: type[Method]) -> type[CellConfig]:
     """The type of the configuration of this method's cells."""
     sections = {name: (kind, ...) for name, kind in method.sections.items()}
     return create_model(f"{method.__name__}Config", __base__=CellConfig, **sections)
-
-
-def load_cell(path: Path) -> CellConfig:
-    """Read the resolved configuration of one cell. Raises InputError naming what does not fit."""
-    from asm.methods import method_class  # a method's file imports this one
-
-    content = read_yaml(path)
-    return parse(cell_config(method_class(str(content.get("method")))), content, str(path))

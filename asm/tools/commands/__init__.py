@@ -9,7 +9,7 @@ def values(pairs: list[str], option: str) -> dict[str, Any]:
     """KEY=VALUE of a command line, the values read as YAML. Raises InputError for anything else."""
     import yaml
 
-    from asm.errors import InputError
+    from asm.basics.errors import InputError
 
     found = {}
     for pair in pairs:

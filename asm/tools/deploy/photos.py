@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
+from asm.basics.errors import InputError
 from asm.datasets.images import SUFFIXES, read_image
-from asm.deploy.classifier import Description
-from asm.deploy.formats import Predictor
-from asm.errors import InputError
 from asm.faces.alignment import as_rgb, crop_face
 from asm.faces.detection import Detection, FaceDetector
+from asm.tools.deploy.classifier import Description
+from asm.tools.deploy.formats import Predictor
 
 BATCH = 16  # photos
 SURE = 0.9  # MTCNN's probability from which a box counts as a face

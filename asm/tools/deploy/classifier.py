@@ -15,19 +15,18 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from asm import mining
-from asm.audit.judgement import project
-from asm.config.cell import Training
-from asm.config.schema import parse, read_yaml
-from asm.errors import InputError
+from asm.basics.errors import InputError
+from asm.basics.yaml import parse, read_yaml
 from asm.faces import store
 from asm.methods import method_class
 from asm.methods.base import Method
+from asm.methods.config import Training
 from asm.parts import backbones, bank, perceptron
 from asm.parts.backbones import Backbone
 from asm.parts.views import MEAN, STD, evaluation_view
 from asm.parts.weights import read_safetensors, read_weights
 from asm.scores.label_quality import INITIAL_THRESHOLD
-from asm.scores.run import TRAIN, read_arrays, read_history, read_info
+from asm.scores.run import TRAIN, project, read_arrays, read_history, read_info
 from asm.training.features import BLOCK, fit_projection, pooled
 
 LICENCES = {

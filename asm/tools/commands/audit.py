@@ -38,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from asm.audit import run as audit
-    from asm.commands import values
-    from asm.errors import InputError
+    from asm.basics.errors import InputError
+    from asm.tools.audit import run as audit
+    from asm.tools.commands import values
 
     if (args.data is None) == (args.run_folder is None):
         raise InputError("audit: name a data set's folder, or a run by --from, and not both")

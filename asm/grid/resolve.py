@@ -8,13 +8,13 @@ that will read it, so a change of code re-runs exactly the stages that it touche
 from pathlib import Path
 from typing import Any
 
-from asm.config.cell import COMMON_SECTIONS, CellConfig, cell_config
-from asm.config.code import code_hash
-from asm.config.params import METHODS, Align, Params
-from asm.config.profile import Profile
-from asm.config.schema import dump_yaml, parse
-from asm.errors import InputError
+from asm.basics.code import code_hash
+from asm.basics.errors import InputError
+from asm.basics.yaml import dump_yaml, parse
+from asm.grid.params import METHODS, Align, Params
+from asm.grid.profile import Profile
 from asm.methods import Method
+from asm.methods.config import COMMON_SECTIONS, CellConfig, cell_config
 from asm.parts.backbones import backbone_class
 
 # Of the data sets that the paper reports, where the profile's options do not say.

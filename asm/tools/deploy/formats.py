@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from asm.deploy.classifier import Classifier, Description
-from asm.errors import InputError
+from asm.basics.errors import InputError
+from asm.tools.deploy.classifier import Classifier, Description
 
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
 AGREE = 1e-5  # largest difference of a probability

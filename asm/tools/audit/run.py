@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +11,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from asm import datasets
-from asm.audit import duplicates, page, ranking
-from asm.audit.faces import Faces, align, features
-from asm.audit.judgement import Judgement, by_folds, by_run, project
-from asm.config.code import ROOT
-from asm.config.params import Align, load_params
-from asm.config.schema import parse
-from asm.errors import InputError
+from asm.basics.code import ROOT
+from asm.basics.errors import InputError
+from asm.basics.files import whole
+from asm.basics.yaml import parse
 from asm.faces import store
-from asm.files import whole
-from asm.parts.device import pick_device
-from asm.scores.run import rows_of
+from asm.grid.params import Align, load_params
+from asm.parts.device import all_cores
+from asm.scores.run import project, rows_of
+from asm.tools.audit import duplicates, page, ranking
+from asm.tools.audit.faces import Faces, align, features
+from asm.tools.audit.judgement import Judgement, by_folds, by_run
 
 MANY_WITHOUT_FACE = 0.2  # share of images from which another alignment is worth a try
 
@@ -105,14 +103,6 @@ def measured() -> str:
         + areas(ambiguous, {"entropy": "the entropy", "margin": "the margin", "asm_subset": "ASM's subset"})
         + "."
     )
-
-
-def all_cores() -> torch.device:
-    """The GPU if there is one, else all cores of the CPU, or as many as OMP_NUM_THREADS says."""
-    device = pick_device()
-    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(os.cpu_count() or 1)
-    return device
 
 
 def _write(

@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from asm.audit.run import all_cores
-    from asm.deploy import classifier, formats, photos
+    from asm.parts.device import all_cores
+    from asm.tools.deploy import classifier, formats, photos
 
     paths = photos.find_images(args.images)
     root = args.images if args.images.is_dir() else args.images.parent

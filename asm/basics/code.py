@@ -9,7 +9,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 _CELL = {"method": "asm.methods", "backbone": "asm.parts.backbones"}

@@ -15,15 +15,14 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from asm.audit.faces import BACKBONE, SIZE, WIDTH
-from asm.config.cell import CellConfig, Training, cell_config
-from asm.config.code import code_hash
-from asm.config.params import METHODS, Params
-from asm.config.schema import parse
-from asm.errors import InputError
+from asm.basics.code import code_hash
+from asm.basics.yaml import parse
+from asm.grid.params import METHODS, Params
+from asm.methods.config import CellConfig, Training, cell_config
 from asm.parts.bank import FeatureBank
 from asm.parts.batches import cell_data
-from asm.scores.run import TRAIN, read_arrays, read_history, read_info
+from asm.scores.run import TRAIN, project, read_arrays, read_history, read_info
+from asm.tools.audit.faces import BACKBONE, SIZE, WIDTH
 from asm.training.folds import out_of_sample
 
 METHOD = "asm"
@@ -129,14 +128,6 @@ def configuration(params: Params, count: int) -> CellConfig:
     }
     content["optimizer"] = content["optimizer"] | OPTIMIZER
     return parse(cell_config(kind), content, "audit: params.yaml")
-
-
-def project(run: Path) -> Path:
-    """The folder of the profile that a run, `<project>/runs/<cell>`, belongs to. InputError if it is none."""
-    folder = run.resolve().parents[1]
-    if not (folder / "data").is_dir():
-        raise InputError(f"{run}: expected a run's folder, <profile>/runs/<cell>, beside <profile>/data")
-    return folder
 
 
 @contextlib.contextmanager

@@ -15,13 +15,13 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from asm.config.code import code_hash
-from asm.config.params import Align, Params
+from asm.basics.code import code_hash
+from asm.basics.files import exclusive
 from asm.datasets.base import FaceDataset
 from asm.faces import process, store
 from asm.faces.blocks import BlockImages
 from asm.faces.store import AlignedFaces
-from asm.files import exclusive
+from asm.grid.params import Align, Params
 from asm.parts import backbones, bank, dlib
 from asm.parts.bank import FeatureBank
 from asm.rendered.dataset import render_action_units

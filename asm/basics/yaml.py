@@ -2,12 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
@@ -16,6 +16,8 @@ Positive = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=1, le=65_536)]  # units, samples of a batch, epochs: more is a slip
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+# fair: every method in the common schedule; published: in the one of its own paper (params.yaml, `published`)
+Schedule = Literal["fair", "published"]
 
 
 class Section(BaseModel):

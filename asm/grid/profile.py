@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from asm.config.cell import Schedule, Training
-from asm.config.params import METHODS
-from asm.config.schema import Name, Positive, Section, Seed, Share, parse, read_yaml
+from asm.basics.yaml import Name, Positive, Schedule, Section, Seed, Share, parse, read_yaml
+from asm.grid.params import METHODS
+from asm.methods.config import Training
 
 
 class Render(Section):

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from asm import mining
-from asm.audit.judgement import Judgement
 from asm.scores import label_quality
+from asm.tools.audit.judgement import Judgement
 
 # What tells best; measured on FER2013's own labels (measured.json, by benchmarks/audit.py)
 WRONG, AMBIGUOUS = "depth", "entropy"

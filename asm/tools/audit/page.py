@@ -14,9 +14,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from asm import mining
+from asm.basics.files import whole
 from asm.faces import thumbnail
 from asm.faces.store import AlignedFaces
-from asm.files import whole
 
 TEMPLATE = Path(__file__).with_name("page.html")
 INLINE = 1000  # pictures inside the page
@@ -36,7 +36,7 @@ def write(
     """Write `out`/audit.html and, with more than `INLINE` faces, `out`/thumbs.
 
     Args:
-        table: as of `asm.audit.ranking.table`, by rank; all its ids are in `aligned`.
+        table: as of `asm.tools.audit.ranking.table`, by rank; all its ids are in `aligned`.
         findings: what else is amiss, as headings and lines of text.
         title, summary, about: text of the page's head.
     """

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
-from asm.errors import InputError
+from asm.basics.errors import InputError
 
 
 @contextlib.contextmanager

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from asm.config.cell import Augment, Optimizer, Sampling
-from asm.config.schema import Positive, Section, Seed, parse, read_yaml
+from asm.basics.yaml import Positive, Section, Seed, parse, read_yaml
 from asm.methods import method_class, method_names
+from asm.methods.config import Optimizer, Sampling
+from asm.parts.views import Augment
 from asm.training.features import Features
 from asm.training.pretraining import Pretrain
 
