@@ -11,6 +11,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asm.basics.yaml import Scale, Section, Share, Weight
+
+
+class Weights(Section):
+    """The weights of Eq. 8, 10 and 12, as params.yaml has them for ASM and for MAN."""
+
+    omega: Weight  # Eq. 12: of L_mut
+    gamma: Weight  # Eq. 12: of L_usc
+    beta: Weight  # Eq. 10
+    lambda_max: Share  # Eq. 10
+    ramp_end: Scale  # Eq. 10: e_r as a share of the epochs
+
+    def lambda_at(self, epoch: int, epochs: int) -> float:
+        """Eq. 10 at `epoch` (counted from 1) of `epochs`."""
+        return ramp(epoch, self.ramp_end * epochs, self.lambda_max, self.beta)
+
 
 def _mean(per_sample: Tensor, size: int | None) -> Tensor:
     return per_sample.sum() / max(len(per_sample) if size is None else size, 1)

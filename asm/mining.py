@@ -1,10 +1,8 @@
 """Adaptive threshold learning and sample mining (paper §3.2-3.3, Eq. 1-6).
 
-Probabilities are float tensors [N, K], labels int64 [N], thresholds float [K]. Everything is vectorised:
-the cost is linear in N.
+Probabilities are float tensors [N, K], labels int64 [N], thresholds float [K]. Everything is vectorised: the
+cost is linear in N.
 """
-
-import math
 
 import torch
 from torch import Tensor
@@ -19,8 +17,7 @@ def mean_probabilities(p1: Tensor, p2: Tensor) -> Tensor:
 
 
 def clean_thresholds(probs: Tensor, labels: Tensor, previous: Tensor) -> Tensor:
-    """Eq. 1: per class, the mean maximum probability over its correctly predicted samples: those whose label
-    has it.
+    """Eq. 1: for each class, the mean top probability over samples whose given label is the predicted class.
 
     Args:
         probs: mean probabilities [N, K], each row summing to one.
@@ -30,26 +27,19 @@ def clean_thresholds(probs: Tensor, labels: Tensor, previous: Tensor) -> Tensor:
     Returns:
         T_c, [K], in [0, 1].
     """
-    top, given = probs.amax(dim=1), _of_label(probs, labels)  # a third of the time of max() with its index
-    correct = (given == top).to(torch.float64)
-    classes = len(previous)
+    predicted = probs.argmax(dim=1)  # of equal probabilities the first
+    correct = (predicted == labels).to(torch.float64)
     # float64 sums: a million float32 terms would lose the fourth digit on some devices
-    total = torch.zeros(classes, dtype=torch.float64, device=probs.device)
+    total = torch.zeros(len(previous), dtype=torch.float64, device=probs.device)
     count = torch.zeros_like(total)
-    total.index_add_(0, labels, top.to(torch.float64) * correct)
+    total.index_add_(0, labels, probs.amax(dim=1).to(torch.float64) * correct)
     count.index_add_(0, labels, correct)
     return torch.where(count > 0, (total / count.clamp(min=1)).to(previous.dtype), previous)
 
 
-def noisy_thresholds(clean: Tensor, kind: str = "complement") -> Tensor:
-    """Eq. 2: T_n = 1 - T_c, [K].
-
-    Args:
-        clean: T_c [K].
-        kind: "complement" is Eq. 2, what T_c leaves to all other classes together; "per_class" is what it
-            leaves to each of them, (1 - T_c) / (K - 1): no part of the paper.
-    """
-    return (1 - clean) / (len(clean) - 1 if kind == "per_class" else 1)
+def noisy_thresholds(clean: Tensor) -> Tensor:
+    """Eq. 2: T_n = 1 - T_c, both [K]."""
+    return 1 - clean
 
 
 def confidence(probs: Tensor, labels: Tensor, kind: str) -> Tensor:
@@ -68,7 +58,7 @@ def confidence(probs: Tensor, labels: Tensor, kind: str) -> Tensor:
     if kind == "max":
         return probs.max(dim=1).values
     if kind == "label":
-        return _of_label(probs, labels)
+        return probs.gather(1, labels[:, None]).squeeze(1)
     raise ValueError(f"confidence kind '{kind}': expected 'label' or 'max'")
 
 
@@ -85,39 +75,23 @@ def partition(confidence: Tensor, labels: Tensor, clean: Tensor, noisy: Tensor) 
     Returns:
         int8 codes [N] out of CLEAN, AMBIGUOUS, NOISY.
     """
-    ambiguous_or_noisy = torch.where(
-        confidence < noisy.index_select(0, labels), _code(NOISY, labels), _code(AMBIGUOUS, labels)
-    )
-    return torch.where(confidence > clean.index_select(0, labels), _code(CLEAN, labels), ambiguous_or_noisy)
+    below = confidence < noisy.index_select(0, labels)
+    above = confidence > clean.index_select(0, labels)
+    subset = torch.where(below, _code(NOISY, labels), _code(AMBIGUOUS, labels))
+    return torch.where(above, _code(CLEAN, labels), subset)
 
 
-def cap_noisy(subset: Tensor, confidence: Tensor, labels: Tensor, share: float) -> Tensor:
-    """Leave at most `share` of each class's samples NOISY, those of the lowest confidence; the others become
-    AMBIGUOUS. No part of the paper. Codes [N] from codes, confidences and given labels [N]."""
-    order = confidence.argsort(stable=True)
-    order = order[labels[order].argsort(stable=True)]  # by class, in each by confidence
-    count = torch.bincount(labels)
-    rank = torch.empty_like(labels)
-    rank[order] = torch.arange(len(labels), device=labels.device) - (count.cumsum(0) - count)[labels[order]]
-    beyond = (subset == NOISY) & (rank + 1 > share * count[labels])
-    return torch.where(beyond, _code(AMBIGUOUS, labels), subset)
+def rows_of(subset: Tensor, device: torch.device) -> list[Tensor]:
+    """The clean, the ambiguous and the noisy rows of codes [B], on `device`. The codes are on the CPU, where
+    a GPU need not wait for the number of rows."""
+    rows = ((subset == code).nonzero().squeeze(1) for code in (CLEAN, AMBIGUOUS, NOISY))
+    return [one.to(device, non_blocking=True) for one in rows]
 
 
-def sharpen(probs: Tensor, temperature: float) -> Tensor:
-    """Probabilities [N, K] as if their logits were divided by `temperature` (above 1: less confident)."""
-    return (probs.clamp(min=torch.finfo(probs.dtype).tiny).log() / temperature).softmax(dim=1)
-
-
-def calibrate(probs: Tensor, labels: Tensor) -> float:
-    """The temperature in 1/4..8 at which held-out labels [N] are likeliest under mean probabilities [N, K]
-    (Guo et al., 2017), on a grid of steps of 3.5 %. No part of the paper."""
-    grid = torch.linspace(math.log(0.25), math.log(8), 101).exp().tolist()
-    likely = [_of_label(sharpen(probs, t), labels).log().mean().item() for t in grid]
-    return grid[likely.index(max(likely))]
-
-
-def _of_label(probs: Tensor, labels: Tensor) -> Tensor:
-    return probs.gather(1, labels[:, None]).squeeze(1)
+def shares(subset: Tensor) -> dict[str, float]:
+    """Each subset's share of codes [N], by `subset_<name>` as the history has it."""
+    share = torch.bincount(subset.long(), minlength=len(SUBSETS)) / len(subset)
+    return {f"subset_{name}": value for name, value in zip(SUBSETS, share.tolist(), strict=True)}
 
 
 def _code(code: int, labels: Tensor) -> Tensor:

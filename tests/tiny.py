@@ -87,8 +87,8 @@ def make_config(method: str = "asm", **sections) -> CellConfig:
         },
     }
     content["optimizer"]["lr"] = 0.003
-    if kind.told_noise_rate:
-        content[method][kind.told_noise_rate] = 0.2
+    if kind.noise_rate_key:
+        content[method][kind.noise_rate_key] = 0.2
     for name, values in sections.items():
         content[name] = {**content[name], **values} if isinstance(values, dict) else values
     return cell_config(kind).model_validate(content)

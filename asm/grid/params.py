@@ -48,7 +48,8 @@ class Params(create_model("MethodParams", __base__=Section, **{k: (v, ...) for k
     sampling: Sampling
     augment: Augment
     features: Features
-    # method -> section -> keys, like a cell's `set`; for cells whose schedule is "published"
+    # method -> section -> keys, like a cell's `set`; for cells whose schedule is "published". `with_noise`
+    # holds such sections for cells with wrong labels
     published: dict[str, dict[str, dict[str, Any]]]
 
     @model_validator(mode="after")

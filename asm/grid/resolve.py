@@ -38,8 +38,12 @@ def resolve_cell(params: Params, profile: Profile, cell: str) -> CellConfig:
         **{name: getattr(params, name).model_dump() for name in sections},
     }
     _check_input(profile, cell, schedule, method)
-    published = params.published.get(row.method, {}) if schedule == "published" else {}
-    _override(content, published, ("training", *sections), f"params.yaml: published.{row.method}", row.method)
+    if schedule == "published":
+        own, of_method = dict(params.published[row.method]), f"params.yaml: published.{row.method}"
+        with_noise = own.pop("with_noise", {})
+        _override(content, own, ("training", *sections), of_method, row.method)
+        if profile.noises[row.noise].rate != 0:  # drawn, or annotators' own, whose rate is not known
+            _override(content, with_noise, sections, f"{of_method}.with_noise", row.method)
     of_dataset = profile.datasets[row.dataset].set
     if unknown := set(of_dataset) - set(Params.model_fields) - {"training"}:
         raise InputError(f"profile: datasets.{row.dataset}.set: no section {sorted(unknown)}")
@@ -49,7 +53,7 @@ def resolve_cell(params: Params, profile: Profile, cell: str) -> CellConfig:
     for key in ("input", "image_size", "backbone", "width"):
         if content["training"][key] != getattr(profile.training, key):
             raise InputError(f"{where}: training.{key} is the whole profile's; a cell cannot set it")
-    told = method.told_noise_rate
+    told = method.noise_rate_key
     if told and content[row.method][told] is None:
         content[row.method][told] = profile.noises[row.noise].rate
         if content[row.method][told] is None:
@@ -127,7 +131,7 @@ def grid(params: Params, profile: Profile, name: str) -> dict[str, Any]:
         "noises": {k: {"kind": n.kind, "rate": n.rate} for k, n in profile.noises.items()},
         "inits": {k: {"weights": i.weights} for k, i in profile.inits.items()},
         "methods": {
-            key: {"title": kind.title, "told_noise_rate": kind.told_noise_rate is not None}
+            key: {"title": kind.title, "told_noise_rate": kind.noise_rate_key is not None}
             for key, kind in METHODS.items()
         },
         **profile.training.model_dump(),

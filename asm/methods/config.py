@@ -38,19 +38,31 @@ class Training(Section):
         return self
 
 
+Rate = Annotated[float, Field(gt=0)]
+
+
 class Optimizer(Section):
     """§4.2. `steps` multiplies the rate by `lr_decay` after each epoch of `lr_steps`; `poly` keeps it until
-    epoch `lr_steps[0]` (0 where empty), then lets it fall to 0 as (1 - progress) ** `lr_decay`."""
+    epoch `lr_steps[0]` (0 where empty), then lets it fall to 0 as (1 - progress) ** `lr_decay`; `table` takes
+    both rates from the first row of `lr_table` whose epoch has not passed, the last row after all."""
 
     kind: Literal["adam", "sgd"]
-    lr: Annotated[float, Field(gt=0)]
-    head_lr: Annotated[float, Field(gt=0)] | None  # of the classifiers (`head`); none: lr
+    lr: Rate
+    head_lr: Rate | None  # of the classifiers (`head`); none: lr
     momentum: Annotated[float, Field(ge=0, lt=1)]  # of sgd; adam's beta1
-    late_momentum: Annotated[float, Field(ge=0, lt=1)] | None  # poly: once the rate falls
+    late_momentum: Annotated[float, Field(ge=0, lt=1)] | None  # poly: from lr_steps[0] on
     weight_decay: Weight
-    schedule: Literal["exponential", "steps", "poly"]
+    schedule: Literal["exponential", "steps", "poly", "table"]
     lr_decay: Annotated[float, Field(gt=0, le=1)]
     lr_steps: list[Positive]
+    # rows of last epoch, rate, the classifiers' rate
+    lr_table: list[Annotated[list[Rate], Field(min_length=3, max_length=3)]]
+
+    @model_validator(mode="after")
+    def _rows(self) -> Optimizer:
+        if (self.schedule == "table") != bool(self.lr_table):
+            raise ValueError("`lr_table` has rows where `schedule` is table, and [] otherwise")
+        return self
 
 
 class Sampling(Section):

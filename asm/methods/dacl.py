@@ -9,6 +9,7 @@ alone, so that neither attention nor centres have a part in inference.
 - Centres start, as released, from Kaiming's rule on their transpose [D, K]: normal with variance 2 / K. So do
   the attention network's weights, with biases of 0: at the start A is spread twice as wide (0.24) as by
   PyTorch's default.
+- `published` trains the 60 epochs of the released configuration; its README says 10.
 - The view is the common one; the code crops one of five windows (the centre one for tests) and has its own
   mean and standard deviation.
 - The released class order and its choice of the best epoch on the test set are not taken over.

@@ -11,7 +11,9 @@ like a batch. Departures:
 - the released code's L2 term is the optimiser's weight decay: 0.01 x 0.0005, so 5e-6 under `published`
 - the released code has no warm-up, so none under `published`: there only disagreement ever teaches, at first
   that of the two heads, as the backbones start from the same weights
-- its own views (crop, brightness, contrast) are not built: under `published` a flip alone
+- its own views (crop, brightness, contrast) and its whitening of each image are not built: under `published`
+  there is a flip alone
+- it takes 15,000 steps, `published` 9,600 on RAF-DB (100 epochs of 96)
 - its weights of the two classes, taken from each batch, are left out: they are for its binary data
 - its option of collecting the samples of several batches until they fill one is left out
 - the class at test comes from the networks' mean probability; the paper tests each network by itself, and

@@ -16,6 +16,8 @@ tau, 0.5; 0.6 at 90 % noise. Departures:
 - under `published` the views are flips alone, where the release also crops 32-px images padded by 4
 - both networks get the same two augmented views, and guess in training mode; in the released code the one
   that is not trained is in evaluation mode
+- both networks start from the same backbone, with different heads (the release: two independent ones), so
+  that their divisions are more alike at first
 - one forward pass for both views, so that BatchNorm sees them together
 - lambda_u rises once an epoch instead of once a step; L_U is the mean over the classes too, as released,
   where Eq. 10 has their sum

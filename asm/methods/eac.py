@@ -6,11 +6,14 @@ weighted by the classifier, have to agree. With parts of the face erased, the ne
 attending to the few pixels that would let it memorise a wrong label.
 
 - `consistency_weight`: lambda.
-- `erasing`: which patch the mirror image lacks, see `views`. The released code takes `shared` for clean label
-  files and `separate` for noisy ones, so its rows are not all of one algorithm; here one serves all.
+- `erasing`: which patch the mirror image lacks, see `views`. The released code takes `shared` for clean
+  label files and `separate` for noisy ones, and so does `published`; the common schedule has `shared`
+  throughout, so that its rows are all of one algorithm.
 - `augment.flip` and `augment.gaussian_noise` come before, and the mirror image is that of their result. The
   released code flips no image at random and adds noise to every second one, which is what `published` does;
   there, for noisy label files, only the view has the noise and not its mirror image.
+- The release adds noise to 100-px images, cuts it to whole numbers and enlarges; here it is white, and half
+  as strong again (see SCN).
 - The backbone is ResNet-18 (released: ResNet-50).
 """
 

@@ -11,22 +11,23 @@ Choices and departures:
 - Schedule: the warm-up epochs stand for the paper's preparatory trainings. In them the base network learns
   from all labels and each data set's network from its own, by cross-entropy; after them these networks label
   the other data sets once, in evaluation mode, and are frozen.
-- `loss`: nll, -log (q T_c)[y], as in the paper | double_softmax, as released: a second softmax over q T_c.
-- `transition_gradient`: as released, negative entries become `smallest_transition` and rows are divided by
-  their sums, in place, before every forward pass. As released the gradient knows nothing of it (raw). All its
-  entries then push upwards: SGD brings T_c to the row-normalised square root of the true rates, Adam to near
-  uniform rows even without noise. Our default takes the gradient through the division too (normalised).
+- The loss is the paper's, -log (q T_c)[y]; the release takes a second softmax, over q T_c.
+- As released, negative entries of a matrix become `smallest_transition` and its rows are divided by their
+  sums, in place, before every forward pass. The released gradient knows nothing of it, so that all entries
+  push upwards: SGD brings T_c to the row-normalised square root of the true rates, Adam to near uniform rows
+  even without noise. Here the gradient passes through the division too, and T_c becomes the true rates.
 - `human_weight`, `model_weight`: as released, but one weight for all networks (released: 0.5 and 0.1).
 - A step of `published` has one batch of the profile's size (128); released: four of 64, their gradients
   averaged (256 images, so half the gradient's variance at the same rate).
 - Each annotator's loss is the mean over the samples of the batch that it labelled.
-- ResNet-18 for the paper's ResNet-80, and its first convolution is trained too.
+- ResNet-18 for the paper's ResNet-80, and its first convolution is trained too. The release crops 248 px at
+  random and normalises the input by a BatchNorm; here views and normalisation are the common ones.
 - `published` (params.yaml): the released rate of 1e-5 holds after the warm-up, without its decay to 0; it
   presumes trained networks, so the warm-up has a rate of its own, our choice.
 """
 
 import copy
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -46,10 +47,7 @@ class Options(Section):
 
     human_weight: Weight
     model_weight: Weight
-    loss: Literal["nll", "double_softmax"]  # paper | released code
     smallest_transition: Annotated[float, Field(gt=0, lt=0.1)]  # in place of a negative one
-    # through the rows' normalisation | as released, around it
-    transition_gradient: Literal["normalised", "raw"]
 
 
 class IPA2LT(Method):
@@ -134,17 +132,12 @@ class IPA2LT(Method):
             q: latent truth [B, K], rows sum to one.
             annotations: [B, 2 O], -1 for none.
         """
-        options = self.config.ipa2lt
         self._normalise_transitions()
-        transitions = self.transitions
-        if options.transition_gradient == "normalised":  # changes no value, but the gradient
-            transitions = transitions / transitions.sum(dim=2, keepdim=True)
+        # changes no value, but the gradient
+        transitions = self.transitions / self.transitions.sum(dim=2, keepdim=True)
         # not @: autocast would round it to bfloat16
         predicted = (q[:, None, :, None] * transitions).sum(dim=2)  # q T_c, [B, 2 O, K]
-        if options.loss == "nll":
-            log = predicted.clamp(min=torch.finfo(q.dtype).tiny).log()
-        else:
-            log = predicted.log_softmax(dim=2)
+        log = predicted.clamp(min=torch.finfo(q.dtype).tiny).log()
         per_label = F.nll_loss(log.transpose(1, 2), annotations, ignore_index=UNLABELLED, reduction="none")
         return per_label.sum(dim=0) / (annotations != UNLABELLED).sum(dim=0).clamp(min=1)
 

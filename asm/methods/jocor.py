@@ -10,6 +10,9 @@ batch whose loss is small.
 Departures:
 - the dropped share grows over `training.warmup_epochs` (10): of the forget rate, 0, .1, ... 1 from the 1st to
   the 11th epoch; the released code drops .11, .22, ... 1 up to the 9th
+- both networks start from the same backbone, with different heads (the release: two independent ones), so
+  that they agree more at first
+- under `published` 199 epochs are trained, and the rate falls and beta1 changes at the 80th, as released
 - `published` has no augmentation, as released; images are normalised and the network is a ResNet, for either
   of which the authors say that the weight of agreement has to be tuned anew. It is not
 - the class at test comes from the networks' mean probability; the released code reports the mean of the two
@@ -35,7 +38,7 @@ class Options(Section):
 class JoCoR(Method):
     title = "JoCoR"
     sections = {"jocor": Options}
-    told_noise_rate = "forget_rate"  # of its section
+    noise_rate_key = "forget_rate"
 
     num_networks = 2
 

@@ -11,6 +11,8 @@ t counts them from 0, so that the first two still have r_0 and the last has a li
 200 epochs, 0.67 of 12). A replacement is drawn from all classes, so that 1 / K of them change nothing.
 Departures:
 - one optimiser instead of two: the same steps, as no gradient passes from one network's loss to the other
+- both networks start from the same backbone, with different heads (the release: two independent ones), so
+  that they have less to learn from each other at first
 - both networks see the same view; under its own schedule that is a flip alone, where the release also crops
   32-px images padded by 4
 - the class at test comes from the networks' mean probability, not from their summed logits, so that each

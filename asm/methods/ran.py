@@ -5,18 +5,21 @@ The face and fixed crops of it go through one ResNet-18. Self-attention weighs e
 relation attention weighs them again beside their common mean, and the weighted mean of both is classified.
 A region-biased loss asks that some crop weighs more than the whole face by a margin.
 
-- `attention`: the paper weighs each region by its sigmoid and divides by their sum; the released code takes a
-  softmax over the regions of the sigmoids first.
+- Attention is the released code's: a softmax over the regions of their sigmoids (the paper: the sigmoids
+  divided by their sum).
 - `regions`: the first of the seven crops that the released AffectNet code lists. The crops of its FER+ code
   are files whose generator is not released; here both sets are cropped alike.
 - The crops are taken from the view, after normalisation and erasing; the code crops unnormalised images.
-- All regions of a batch are one forward pass, so they share the statistics of batch normalisation.
+- All regions of a batch are one forward pass, so they share the statistics of batch normalisation; in the
+  release each region has its own. A fresh network's features in training mode differ by 48 % (rms).
 - The released code draws AffectNet's validation images with replacement; here every image counts once.
-- The released code augments nothing, so under `published` there is no flip. For AffectNet it has schedules of
-  its own: rate 0.015, 20 epochs, batch 256, balanced, margin 0.02; or 0.01, 40, 256, not balanced, 0.03.
+- The released code augments nothing, so under `published` there is no flip.
+- `published` is the released FER+ schedule, and AffectNet's cells of the profile `paper` run it too. For
+  AffectNet the release has schedules of its own (rate 0.015, 20 epochs, batch 256, balanced, margin 0.02; or
+  0.01, 40, 256, not balanced, 0.03): the sum of the rates over the steps is 40 times theirs here.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -71,7 +74,6 @@ class Options(Section):
 
     regions: Annotated[int, Field(ge=1, le=7)]  # beside the whole face; 7 for AffectNet
     margin: Share  # of the region-biased loss; 0.1 for FER+
-    attention: Literal["softmax", "sum"]  # over the regions: as released | as in the paper
 
 
 class RAN(Method):
@@ -115,12 +117,13 @@ class RAN(Method):
         Returns:
             sum_i mu_i nu_i [F_i : F_m] / sum_i mu_i nu_i as [B, 2 D], and mu [R, B].
         """
-        mu = self._weights(self.self_attention(features))
+        mu = _weights(self.self_attention(features))
         common = (mu * features).sum(0) / mu.sum(0)  # F_m
         pairs = torch.cat([features, common.expand_as(features)], dim=2)
-        both = mu * self._weights(self.relation_attention(pairs))
+        both = mu * _weights(self.relation_attention(pairs))
         return (both * pairs).sum(0) / both.sum(0), mu.squeeze(2)
 
-    def _weights(self, scores: Tensor) -> Tensor:
-        weights = scores.float().sigmoid()
-        return weights.softmax(dim=0) if self.config.ran.attention == "softmax" else weights
+
+def _weights(scores: Tensor) -> Tensor:
+    """The regions' weights [R, B, 1], which sum to one."""
+    return scores.float().sigmoid().softmax(dim=0)

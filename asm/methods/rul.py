@@ -7,12 +7,10 @@ where the harder sample of a pair is the more uncertain one.
 - `relabel`: SCN's relabelling; the author says that the published results on noisy labels rest on it, but the
   released code is without it. What predicts is not stated: here the classifier, from the features before
   mixing, in training mode, before the step.
-- `relabel_margin`, `relabel_visible`: as in SCN.
+- `relabel_margin`: as in SCN, and so is the epoch from which new labels are learnt, the next one.
 - Noise (`augment.gaussian_noise`) is white and half as strong again as the released one: see SCN.
 - The released heads fit a map of 7 x 7; here they fit the image size of the profile.
 """
-
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +30,6 @@ class Options(Section):
     dropout: Share
     relabel: bool  # SCN's relabelling, which the noise results rest on; not in the released code
     relabel_margin: Share
-    relabel_visible: Literal["next_epoch", "at_once"]
 
 
 class RUL(Method):
@@ -63,14 +60,11 @@ class RUL(Method):
         feature_map = network.feature_map(self.weak(batch))
         mu = self.mean_head(feature_map).float()
         uncertainty = self.log_variance_head(feature_map).float().exp().mean(dim=1)
-        at_once = options.relabel_visible == "at_once"
-        y = (self.next_labels if at_once else self.labels)[batch.rows]
+        y = self.labels[batch.rows]
         if options.relabel and batch.epoch > self.config.training.warmup_epochs:
             probs = network.head(mu).detach().float().softmax(dim=1)
             new = relabel(probs, y, options.relabel_margin)
             relabel_rows(self.next_labels, batch.rows, new, new != y)
-            if at_once:
-                y = new
         partner = torch.randperm(len(y), generator=batch.generator).to(y.device)
         z = network.head(mix(mu, uncertainty, partner)).float()
         return {"total": 0.5 * F.cross_entropy(z, y) + 0.5 * F.cross_entropy(z, y[partner])}

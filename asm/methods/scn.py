@@ -6,17 +6,16 @@ group has to exceed that of the low group by a margin. After warm-up a sample th
 class with a clearly higher probability than its label's takes that class as its label.
 
 - `ce_weight`, `ranking_weight`: both 1 as released; the paper weighs them to a sum of 1.
-- `relabel_group`: the released code relabels any sample, the paper those of the low-importance group.
-- `relabel_visible`: the released code's data loader sees new labels from the next epoch on; with `at_once`
-  they are used already in the loss of the step that finds them.
+- As released any sample may be relabelled (the paper: those of the low-importance group), and new labels are
+  learnt from the next epoch on.
 - A new label stays until another one replaces it; evaluation never uses it. As released.
 - The importance scales the classifier's bias too, as released.
 - Noise (`augment.gaussian_noise`) is white, of standard deviation 5.5 of 255; the released code adds it to
   100-px images, cuts it to whole numbers and enlarges: 3.7, neighbours correlated by .75.
-- The paper's own schedule is SGD with batches of 1024; `published` is the released code's.
+- The paper's own schedule is SGD with batches of 1024; `published` is the released code's, but for the
+  initial weights: the release starts from ImageNet's, the profile `paper` from MS-Celeb-1M's, which know
+  faces.
 """
-
-from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -37,8 +36,6 @@ class Options(Section):
     ranking_weight: Weight  # 0.5 in the paper
     relabel: bool
     relabel_margin: Share  # delta_2
-    relabel_group: Literal["all", "low"]  # code: any sample | paper: of the low-importance group
-    relabel_visible: Literal["next_epoch", "at_once"]
 
 
 class SCN(Method):
@@ -63,15 +60,10 @@ class SCN(Method):
         options = self.config.scn
         importance, z = self.weighted_logits(self.weak(batch))
         high, low = importance_groups(importance, options.high_share)
-        at_once = options.relabel_visible == "at_once"
-        y = (self.next_labels if at_once else self.labels)[batch.rows]
+        y = self.labels[batch.rows]
         if options.relabel and batch.epoch > self.config.training.warmup_epochs:
             new = relabel(z.detach().softmax(dim=1), y, options.relabel_margin)
-            if options.relabel_group == "low":
-                new[high] = y[high]
             relabel_rows(self.next_labels, batch.rows, new, new != y)
-            if at_once:
-                y = new
         ce = F.cross_entropy(z, y)
         ranking = rank_regularisation(importance, high, low, options.margin)
         total = options.ce_weight * ce + options.ranking_weight * ranking

@@ -41,5 +41,7 @@ def drop_rate(epoch: int, forget_rate: float, ramp_epochs: int) -> float:
 
 def small_loss(per_sample: Tensor, drop: float) -> Tensor:
     """Indices [n] of the floor((1 - drop) B) samples with the smallest loss, at least one, smallest first."""
-    keep = max(int((1 - drop) * len(per_sample) + 1e-6), 1)  # 0.2 * 10 is 2, whatever the rounding of 1 - 0.8
+    # 0.2 * 10 is 2, whatever the rounding of 1 - 0.8. The releases lack this guard and keep one fewer in 28
+    # of 15,198 pairs of batch size and rate, such as 20 at .35
+    keep = max(int((1 - drop) * len(per_sample) + 1e-6), 1)
     return per_sample.detach().argsort(stable=True)[:keep]

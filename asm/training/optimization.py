@@ -28,15 +28,24 @@ def build_optimizer(method: Method, options: Optimizer) -> torch.optim.Optimizer
 
 def set_rates(optimizer: torch.optim.Optimizer, options: Optimizer, epoch: int, epochs: int) -> float:
     """Set every group's rate (and late momentum) for `epoch`, counted from 1; returns the backbones' rate."""
-    factor = rate_factor(options, epoch, epochs)
-    for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * factor
-        if options.late_momentum is not None and factor < 1:
+    groups = optimizer.param_groups
+    if options.schedule == "table":
+        _, *rates = next((row for row in options.lr_table if epoch <= row[0]), options.lr_table[-1])
+    else:
+        factor = rate_factor(options, epoch, epochs)
+        rates = [group["initial_lr"] * factor for group in groups]
+    for group, rate in zip(groups, rates, strict=False):  # no second group where there is no classifier
+        group["lr"] = rate
+        if options.late_momentum is not None and epoch > _poly_start(options):
             if options.kind == "sgd":
                 group["momentum"] = options.late_momentum
             else:
                 group["betas"] = (options.late_momentum, 0.999)
-    return options.lr * factor
+    return groups[0]["lr"]
+
+
+def _poly_start(options: Optimizer) -> int:
+    return options.lr_steps[0] if options.lr_steps else 0
 
 
 def rate_factor(options: Optimizer, epoch: int, epochs: int) -> float:
@@ -46,7 +55,7 @@ def rate_factor(options: Optimizer, epoch: int, epochs: int) -> float:
         return options.lr_decay**done
     if options.schedule == "steps":
         return options.lr_decay ** sum(done >= step for step in options.lr_steps)
-    start = options.lr_steps[0] if options.lr_steps else 0
+    start = _poly_start(options)
     if done < start or start >= epochs:
         return 1.0
     return (1 - (done - start) / (epochs - start)) ** options.lr_decay

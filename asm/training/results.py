@@ -70,7 +70,7 @@ def write(
     test_probs = predictions[max(predictions)].to(device)
     test_subset = np.empty(0, np.int8)
     if subsets:
-        test_subset = method.mine(test_probs, data.test.labels).cpu().numpy()
+        test_subset = method.mine(test_probs, data.test.labels, adapt=False).subset.cpu().numpy()
     _save(
         out / "features.npz",
         test=_features(method, data.test.faces, torch.arange(len(data.test.ids))),
