@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from asm import losses, mining
 from asm.basics.yaml import Scale, Section, Share, Weight
-from asm.methods.base import Batch, Method
+from asm.methods.base import Batch, Method, Mined
 from asm.parts.batches import Samples
 from asm.parts.views import StrongAugment
 
@@ -112,12 +112,21 @@ class ASM(Method):
             "lambda": self._lambda(epoch),
         }
 
-    def mine(self, probs: Tensor, labels: Tensor) -> Tensor:
-        """Eq. 3-6 with the current thresholds: int8 codes [N] from both networks' probabilities [2, N, K]."""
-        mean = mining.mean_probabilities(*probs)
-        if self.config.thresholds.calibrated:
+    def mine(self, probs: Tensor, labels: Tensor, adapt: bool = True) -> Mined:
+        """Eq. 1-6 from both networks' probabilities [2, N, K] and given labels [N]."""
+        options, mean = self.config.thresholds, mining.mean_probabilities(*probs)
+        if options.calibrated:
             mean = mining.sharpen(mean, self.temperature.item())
-        return self.split(mean, labels)
+        clean, noisy = self.clean_threshold, self.noisy_threshold
+        if adapt and options.adaptive:
+            clean = mining.clean_thresholds(mean, labels, clean)
+            below = "per_class" if self._gap_is_below(options.complement_from_gap) else options.noisy
+            noisy = mining.noisy_thresholds(clean, below)
+        confidence = mining.confidence(mean, labels, options.confidence)
+        subset = mining.partition(confidence, labels, clean, noisy)
+        if options.max_noisy < 1:
+            subset = mining.cap_noisy(subset, confidence, labels, options.max_noisy)
+        return Mined(subset, confidence, clean, noisy)
 
     def split(self, mean: Tensor, labels: Tensor) -> Tensor:
         """The same from their mean [N, K]."""

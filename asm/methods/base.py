@@ -31,6 +31,16 @@ class Batch:
     generator: Generator  # of the views; on the CPU
 
 
+@dataclass(frozen=True)
+class Mined:
+    """What a method that mines makes of N samples of K classes."""
+
+    subset: Tensor  # int8 [N], codes of asm.mining
+    confidence: Tensor | None = None  # [N], where the method compares one with thresholds
+    clean_threshold: Tensor | None = None  # T_c [K]
+    noisy_threshold: Tensor | None = None  # T_n [K]
+
+
 class Method(nn.Module):
     """Base of all methods; one file each, to be read beside its paper.
 
@@ -61,10 +71,16 @@ class Method(nn.Module):
         """Whatever precedes an epoch (counted from 1), such as mining; returns numbers for the history."""
         return {}
 
-    def mine(self, probs: Tensor, labels: Tensor) -> Tensor:
-        """The subsets that a method that mines makes of other samples: int8 codes [N] from the networks'
-        probabilities [networks, N, K] and labels [N]."""
-        raise TypeError(f"{type(self).__name__} does not mine")
+    def mine(self, probs: Tensor, labels: Tensor, adapt: bool = True) -> Mined | None:
+        """How the method's own rule divides samples; None for a method that does not mine.
+
+        Args:
+            probs: the networks' probabilities [networks, N, K].
+            labels: [N].
+            adapt: set thresholds from these samples, as before an epoch those of the training set are; false:
+                take the thresholds that the last epoch had, as for test images, which have no say in them.
+        """
+        return None
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Scalars by name; the loop minimises `total` and logs the others."""

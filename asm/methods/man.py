@@ -29,7 +29,7 @@ from torch import Generator, Tensor, nn
 
 from asm import losses, mining
 from asm.basics.yaml import Scale, Section, Share, Weight
-from asm.methods.base import Batch, Method
+from asm.methods.base import Batch, Method, Mined
 from asm.methods.config import CellConfig
 from asm.parts.batches import Samples
 from asm.parts.views import StrongAugment
@@ -65,18 +65,19 @@ class MAN(Method):
         if epoch <= self.config.training.warmup_epochs:
             return {}
         labels = self.samples.labels
-        self.subset = self.mine(self.predict_all(self.samples.faces, self._mining_view(epoch)), labels).cpu()
+        probs = self.predict_all(self.samples.faces, self._mining_view(epoch))
+        self.subset = self.mine(probs, labels).subset.cpu()
         shares = torch.bincount(self.subset.long(), minlength=3) / len(labels)
         return {
             **{f"subset_{name}": share for name, share in zip(mining.SUBSETS, shares.tolist(), strict=True)},
             "lambda": self._lambda(epoch),
         }
 
-    def mine(self, probs: Tensor, labels: Tensor) -> Tensor:
-        """Subsets by the number of networks that predict the label: int8 codes [N] from [2, N, K], [N]."""
+    def mine(self, probs: Tensor, labels: Tensor, adapt: bool = True) -> Mined:
+        """Subsets by the number of networks that predict the label, from [2, N, K] and [N]."""
         right = (probs.argmax(dim=2) == labels).sum(dim=0)
         codes = [mining.NOISY, mining.AMBIGUOUS, mining.CLEAN]  # of 0, 1 and 2 right predictions
-        return torch.tensor(codes, dtype=torch.int8, device=labels.device)[right]
+        return Mined(torch.tensor(codes, dtype=torch.int8, device=labels.device)[right])
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """L_clean + omega L_ambiguous + gamma L_noisy; during warm-up cross-entropy on all samples."""
