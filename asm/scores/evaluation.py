@@ -1,14 +1,13 @@
 """Scores of one finished run, from its stored predictions and, for the mining, from the true labels."""
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-import torch
+from pydantic import BaseModel, ValidationError
 from scipy.stats import spearmanr
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, recall_score, roc_auc_score
 
 from asm import mining
 from asm.basics.errors import InputError
@@ -26,11 +25,15 @@ from asm.scores.schema import (
     Fit,
     GivenLabels,
     LabelQuality,
+    MeanClassAccuracy,
     Mining,
     NetworkAccuracy,
     OnTest,
     Scores,
+    first_fault,
 )
+
+T = TypeVar("T", bound=BaseModel)
 
 
 def score_run(run: Path, faces: Path, noise: Path) -> Scores:
@@ -45,12 +48,11 @@ def score_run(run: Path, faces: Path, noise: Path) -> Scores:
         InputError: a file is missing or damaged, or the run does not belong to this data set.
     """
     manifest = store.read_manifest(faces / "manifest.csv")
-    remedy = "build the aligned faces again"
-    counts = _values(faces / "summary.json", FaceCounts.model_fields, remedy, corrected=0)
-    keys = ("kind", "rate", "excluded", "wrong", "realised")
-    labels = _values(noise, keys, "corrupt the labels again")
+    counts = _read(FaceCounts, faces / "summary.json", "build the aligned faces again")
+    known = {"train_images": finished.read_info(run)["train_images"]}
+    labels = _read(GivenLabels, noise, "corrupt the labels again", known)
     try:
-        return evaluate(run, manifest, FaceCounts(**counts), labels)
+        return evaluate(run, manifest, counts, labels)
     except InputError:
         raise
     except (LookupError, TypeError, ValueError) as error:  # ValueError: pydantic's, too
@@ -64,8 +66,8 @@ def assess_out_of_sample(config: dict[str, Any], predictions: Path, faces: Path)
     """What tells wrong labels and ambiguous faces, asked of networks that were not trained on them.
 
     Args:
-        config: of the cell; its thresholds are computed anew from these predictions.
-        predictions: npz with the training samples' ids, given and true labels and mean `probabilities`.
+        config: of the cell.
+        predictions: npz with the arrays of `asm.training.folds.out_of_sample`.
         faces: the store of aligned faces that it was trained on.
 
     Raises:
@@ -73,21 +75,15 @@ def assess_out_of_sample(config: dict[str, Any], predictions: Path, faces: Path)
     """
     stored = finished.read_arrays(predictions)
     rows = finished.rows_of(store.read_manifest(faces / "manifest.csv"), stored["ids"], predictions)
-    found = assess(config, pd.DataFrame(index=[0]), stored, rows)
+    found = assess(config["method"], stored, rows)
     if found is None:
         raise InputError(f"{config['cell']}: no wrong labels, votes or blends are known; leave it out")
     return found
 
 
-def evaluate(run: Path, manifest: pd.DataFrame, faces: FaceCounts, noise: dict[str, Any]) -> Scores:
-    """`score_run` of what its files hold.
-
-    Args:
-        run: the folder that training wrote.
-        manifest: the data set's rows (`id`, optional `ambiguous`, `votes_*`).
-        faces: what became of the data set's images.
-        noise: the fields of `GivenLabels` but `train_images`.
-    """
+def evaluate(run: Path, manifest: pd.DataFrame, faces: FaceCounts, noise: GivenLabels) -> Scores:
+    """`score_run` of what its files hold. `manifest`: the data set's rows (`id`, optional `ambiguous`,
+    `votes_*`)."""
     info, history = finished.read_info(run), finished.read_history(run)
     train = finished.read_arrays(run / finished.TRAIN)
     rows = finished.rows_of(manifest, train["ids"], run / finished.TRAIN)
@@ -95,17 +91,15 @@ def evaluate(run: Path, manifest: pd.DataFrame, faces: FaceCounts, noise: dict[s
     return Scores(
         **{key: config[key] for key in ("cell", "dataset", "method", "seed", "schedule")},
         classes=info["classes"],
-        noise=GivenLabels(**noise, train_images=info["train_images"]),
+        noise=noise,
         versions=info["versions"],
         faces=faces,
         cost=Cost(parameters=info["parameters"], forward_passes=float(history["forward_passes"].iloc[-1])),
         test=_on_test(run, manifest, history, info["classes"]),
         fit=fit_scores(train),
         curves=_curves(history, info["classes"]),
-        mining=mining_scores(
-            train, rows, history, info["classes"], config.get("thresholds", {}).get("confidence", "label")
-        ),
-        label_quality=assess(config, history, train, rows),
+        mining=mining_scores(train, rows, history, info["classes"]),
+        label_quality=assess(config["method"], train, rows),
     )
 
 
@@ -157,39 +151,36 @@ def fit_scores(train: dict[str, np.ndarray]) -> Fit:
 
 
 def mining_scores(
-    train: dict[str, np.ndarray],
-    rows: pd.DataFrame,
-    history: pd.DataFrame,
-    classes: list[str],
-    confidence: str = "label",
+    train: dict[str, np.ndarray], rows: pd.DataFrame, history: pd.DataFrame, classes: list[str]
 ) -> Mining | None:
-    """Mining against the true labels, epoch by epoch; None for a method that does not mine.
+    """Mining against the true labels, epoch by epoch; None for a run that did not mine.
 
-    The rankings (AUROC, rank correlation) are by the networks' mean probabilities after the last epoch.
+    The rankings (AUROC, rank correlation) are by the networks' mean probabilities after the last epoch: a low
+    confidence, or where the method has none a low probability of the given label, should tell wrong labels.
 
     Args:
         train: the arrays of train_predictions.npz.
         rows: the manifest's rows of these samples (optional `ambiguous`, `votes_*`).
         history: the run's, with T_c for a method with thresholds.
         classes: their names.
-        confidence: the run's reading of Eq. 3 ("label" or "max"), by which a low confidence should tell wrong
-            labels.
     """
     if len(train["epochs"]) == 0:
         return None
     given, probs, subsets = train["given"], train["probabilities"], train["subsets"]
     wrong = given != train["true"]
-    confident = mining.confidence(torch.from_numpy(probs), torch.from_numpy(given), confidence).numpy()
+    confident = train["confidence"] if len(train["confidence"]) else probs[np.arange(len(given)), given]
     quality = [subset_quality(codes, wrong, "noisy") for codes in subsets]
-    noisy = subsets == mining.SUBSETS.index("noisy")
+    noisy = subsets == mining.NOISY
+    by_class = {
+        name: [_share(called, ~wrong & (given == k)) for called in noisy] for k, name in enumerate(classes)
+    }
     return Mining(
         epoch=train["epochs"].tolist(),
         **{f"noisy_{name}": [epoch[name] for epoch in quality] for name in ("precision", "recall", "f1")},
         wrong_share={subset: [epoch["share"][subset] for epoch in quality] for subset in mining.SUBSETS},
         right_noisy=[_share(called, ~wrong) for called in noisy],
-        right_noisy_by_class={
-            name: _share(noisy[-1], ~wrong & (given == k)) for k, name in enumerate(classes)
-        },
+        right_noisy_by_class={name: shares[-1] for name, shares in by_class.items()},
+        right_noisy_by_class_epoch=by_class,
         clean_threshold_start=_clean_threshold(history, int(train["epochs"][0]), len(classes)),
         auroc_wrong=_auroc(wrong, -confident),
         ambiguity=_ambiguity(subsets[-1], probs, rows),
@@ -242,9 +233,11 @@ def _on_test(run: Path, manifest: pd.DataFrame, history: pd.DataFrame, classes: 
         true, predicted, labels=range(len(classes)), zero_division=np.nan
     )
     accuracy = history["test_accuracy"]
-    valid, unambiguous = None, None
-    if "valid_accuracy" in history:
-        valid = float(history["valid_accuracy"].tail(len(per_epoch)).mean())
+    unambiguous = None
+
+    def recent(name: str) -> float | None:
+        return float(history[name].tail(len(per_epoch)).mean()) if name in history else None
+
     if "ambiguous" in rows:
         plain = ~rows["ambiguous"].to_numpy(dtype=bool)
         hits = per_epoch.mean(1).argmax(2)[:, plain] == true[plain]
@@ -262,7 +255,10 @@ def _on_test(run: Path, manifest: pd.DataFrame, history: pd.DataFrame, classes: 
             NetworkAccuracy(last5=float((per_epoch[:, i].argmax(2) == true).mean()))
             for i in range(per_epoch.shape[1])
         ],
-        balanced_accuracy=float(recall[support > 0].mean()),
+        mean_class_accuracy=MeanClassAccuracy(
+            last5=float(np.mean([_mean_class_accuracy(true, p.mean(0).argmax(1)) for p in per_epoch])),
+            last=_mean_class_accuracy(true, predicted),
+        ),
         macro_f1=float(f1[support > 0].mean()),
         ece=expected_calibration_error(final, true),
         per_class=[
@@ -276,9 +272,15 @@ def _on_test(run: Path, manifest: pd.DataFrame, history: pd.DataFrame, classes: 
             for k, name in enumerate(classes)
         ],
         confusion=confusion_matrix(true, predicted, labels=range(len(classes))).tolist(),
-        valid_accuracy=valid,
+        valid_accuracy=recent("valid_accuracy"),
+        valid_mean_class_accuracy=recent("valid_mean_class_accuracy"),
         unambiguous_accuracy=unambiguous,
     )
+
+
+def _mean_class_accuracy(true: np.ndarray, predicted: np.ndarray) -> float:
+    """The mean recall of the classes that occur in `true`."""
+    return float(recall_score(true, predicted, labels=np.unique(true), average="macro"))
 
 
 def _curves(history: pd.DataFrame, classes: list[str]) -> Curves:
@@ -296,6 +298,9 @@ def _curves(history: pd.DataFrame, classes: list[str]) -> Curves:
     return Curves(
         epoch=history["epoch"].tolist(),
         accuracy=column("test_accuracy"),
+        mean_class_accuracy=column("test_mean_class_accuracy")
+        if "test_mean_class_accuracy" in history
+        else None,
         **shares,
         threshold_clean=thresholds,
     )
@@ -318,9 +323,10 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _values(path: Path, keys: Iterable[str], remedy: str, **without: Any) -> dict[str, Any]:
-    """Of these keys; `without`: what stands for one that may be missing."""
-    content = without | read_json(path, remedy)
-    if missing := [key for key in keys if key not in content]:
-        raise InputError(f"{path}: the keys {missing} are missing; {remedy}")
-    return {key: content[key] for key in keys}
+def _read(model: type[T], path: Path, remedy: str, known: dict[str, Any] | None = None) -> T:
+    """What a JSON file says of the fields of `model`; `known`: fields that stand elsewhere."""
+    content = read_json(path, remedy) | (known or {})
+    try:
+        return model(**{name: content[name] for name in model.model_fields if name in content})
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_fault(error)}; {remedy}") from error

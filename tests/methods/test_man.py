@@ -130,7 +130,7 @@ def test_the_label_of_a_noisy_sample_is_never_used(views):
 def test_two_right_predictions_are_clean_one_ambiguous_none_noisy():
     right, wrong = [0.5, 0.3, 0.2], [0.1, 0.3, 0.6]
     probs = torch.tensor([[right, right, wrong, wrong], [right, wrong, right, wrong]])
-    found = make_method("man").mine(probs, torch.zeros(4, dtype=torch.int64))
+    found = make_method("man").mine(probs, torch.zeros(4, dtype=torch.int64)).subset
     assert found.dtype == torch.int8
     assert found.tolist() == [CLEAN, AMBIGUOUS, AMBIGUOUS, NOISY]
 

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -26,7 +25,8 @@ def run(tmp_path):
 
 def evaluate(run, manifest=None):
     manifest = make_manifest() if manifest is None else manifest
-    return evaluation.evaluate(run, manifest, schema.FaceCounts(**FACES), NOISE)
+    noise = schema.GivenLabels(**NOISE, train_images=6)
+    return evaluation.evaluate(run, manifest, schema.FaceCounts(**FACES), noise)
 
 
 def mined(run, manifest=None):
@@ -73,7 +73,12 @@ def test_classes_and_confusion_of_the_last_epoch(scores):
 
 
 def test_a_class_without_test_samples_does_not_count_in_the_means(scores):
-    assert scores.test.balanced_accuracy == pytest.approx((1 / 2 + 2 / 3) / 2)
+    mean = scores.test.mean_class_accuracy
+    assert mean.last == pytest.approx((1 / 2 + 2 / 3) / 2)
+    # of class 0, of class 1: 2 3, 2 2, 1 2, 2 2 and 1 2 are right
+    assert mean.last5 == pytest.approx((8 / 2 + 11 / 3) / 2 / 5)
+    assert scores.test.valid_mean_class_accuracy == pytest.approx((0.1 + 0.2 + 0.3 + 0.4 + 0.5) / 5)
+    assert scores.curves.mean_class_accuracy == [0.1, 1.0, 0.8, 0.7, 0.8, 0.6]
     assert scores.test.macro_f1 == pytest.approx((0.5 + 0.8) / 2)
 
 
@@ -97,7 +102,7 @@ def test_what_identifies_the_run_and_what_it_cost(scores):
     assert scores.schedule == "fair"
     assert scores.classes == ["a", "b", "c"]
     assert scores.noise.model_dump() == {**NOISE, "train_images": 6}
-    assert scores.faces.model_dump() == FACES
+    assert scores.faces.model_dump() == FACES | {"corrected": 0}
     assert scores.cost.model_dump() == {"parameters": 1234, "forward_passes": 4.6}  # of the last epoch
 
 
@@ -112,12 +117,15 @@ def test_curves_have_none_during_warmup(scores):
 
 def test_a_method_without_mining_or_a_validation_split(tmp_path):
     write_run(tmp_path / "run", networks=1)
-    history = pd.read_csv(tmp_path / "run" / "history.csv").drop(columns="valid_accuracy")
+    history = pd.read_csv(tmp_path / "run" / "history.csv").drop(
+        columns=["valid_accuracy", "valid_mean_class_accuracy", "test_mean_class_accuracy"]
+    )
     history.to_csv(tmp_path / "run" / "history.csv", index=False)
     scores = evaluate(tmp_path / "run", make_manifest().drop(columns="ambiguous"))
     assert scores.mining is None
     assert [network.last5 for network in scores.test.networks] == [pytest.approx(0.76)]
-    assert scores.test.valid_accuracy is None
+    assert scores.test.valid_accuracy is scores.test.valid_mean_class_accuracy is None
+    assert scores.curves.mean_class_accuracy is None
     assert scores.test.unambiguous_accuracy is None
     assert scores.curves.subset_clean is None
     assert scores.curves.threshold_clean is None
@@ -136,31 +144,35 @@ def test_scores_come_from_the_runs_faces_and_noise_files_and_round_trip_exactly(
     json.loads(path.read_text(), parse_constant=pytest.fail)  # strict JSON: no NaN
 
 
-def test_labels_that_a_review_changed_are_counted_and_else_not_mentioned(run, tmp_path, scores):
+def test_labels_that_a_review_changed_are_counted(run, tmp_path, scores):
     write_faces(tmp_path / "faces", make_manifest())
     (tmp_path / "faces" / "summary.json").write_text(json.dumps(FACES | {"corrected": 4}))
     (tmp_path / "noise.json").write_text(json.dumps(NOISE))
     found = evaluation.score_run(run, tmp_path / "faces", tmp_path / "noise.json")
-    assert found.faces.corrected == 4
-    assert json.loads(found.model_dump_json())["faces"]["corrected"] == 4
-    assert "corrected" not in scores.model_dump_json()
+    assert (found.faces.corrected, scores.faces.corrected) == (4, 0)
 
 
-@pytest.mark.parametrize("name", ["faces/manifest.csv", "faces/summary.json", "noise.json"])
-def test_a_missing_input_is_named(run, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "key", "message"),
+    [
+        ("faces/manifest.csv", None, ""),
+        ("faces/summary.json", None, "not found"),
+        ("noise.json", None, "not found"),
+        ("faces/summary.json", "images", "images: Field required; build the aligned faces again"),
+        ("noise.json", "wrong", "wrong: Field required; corrupt the labels again"),
+    ],
+)
+def test_a_missing_input_or_key_is_named(run, tmp_path, name, key, message):
     write_faces(tmp_path / "faces", make_manifest())
     (tmp_path / "noise.json").write_text(json.dumps(NOISE))
-    (tmp_path / name).unlink()
-    with pytest.raises(InputError, match=f"{name}: "):
-        evaluation.score_run(run, tmp_path / "faces", tmp_path / "noise.json")
-
-
-def test_a_noise_file_without_a_key_is_named(run, tmp_path):
-    write_faces(tmp_path / "faces", make_manifest())
-    (tmp_path / "noise.json").write_text(json.dumps({k: v for k, v in NOISE.items() if k != "wrong"}))
-    with pytest.raises(
-        InputError, match=r"noise\.json: the keys \['wrong'\] are missing; corrupt the labels"
-    ):
+    path = tmp_path / name
+    if key is None:
+        path.unlink()
+    else:
+        content = json.loads(path.read_text())
+        del content[key]
+        path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=f"{name}: {message}"):
         evaluation.score_run(run, tmp_path / "faces", tmp_path / "noise.json")
 
 
@@ -208,6 +220,7 @@ def test_right_labels_that_are_called_noisy(run, scores):
     found = mined(run)
     assert found.right_noisy == [0.0, 0.25]
     assert found.right_noisy_by_class == {"a": 0.0, "b": 0.0, "c": 1.0}  # of c only 4 has a right label
+    assert found.right_noisy_by_class_epoch == {"a": [0.0, 0.0], "b": [0.0, 0.0], "c": [0.0, 1.0]}
     np.savez(run / "train_predictions.npz", **{**stored, "true": np.array([0, 1, 1, 1, 0, 0])})
     assert mined(run).right_noisy_by_class["c"] is None
 
@@ -222,12 +235,19 @@ def test_the_clean_threshold_when_mining_starts(run, scores):
 
 @pytest.mark.parametrize(
     ("confidence", "auroc"),
-    # wrong .3 and .1 below 3 and 4 of .9 .8 .2 .7 | .6 and .75 below 3 and 2 of .9 .8 .5 .7
-    [("label", 7 / 8), ("max", 5 / 8)],
+    [
+        # wrong .3 and .1 below 3 and 4 of .9 .8 .2 .7
+        ([0.9, 0.3, 0.8, 0.2, 0.7, 0.1], 7 / 8),
+        # Eq. 3 as printed: .6 and .75 below 3 and 2 of .9 .8 .5 .7
+        ([0.9, 0.6, 0.8, 0.5, 0.7, 0.75], 5 / 8),
+        # none, as MAN has none: the probability of the given label
+        ([], 7 / 8),
+    ],
 )
-def test_auroc_is_of_the_confidence_that_the_run_used(tmp_path, confidence, auroc):
-    write_run(tmp_path / "run", confidence=confidence)
-    assert evaluate(tmp_path / "run").mining.auroc_wrong == pytest.approx(auroc)
+def test_auroc_is_of_the_confidence_that_the_run_used(run, confidence, auroc):
+    stored = dict(np.load(run / "train_predictions.npz"))
+    np.savez(run / "train_predictions.npz", **stored | {"confidence": np.array(confidence)})
+    assert mined(run).auroc_wrong == pytest.approx(auroc)
 
 
 def test_without_wrong_labels_precision_recall_and_auroc_are_undefined(run):
@@ -347,26 +367,17 @@ def test_one_bin_is_the_gap_of_the_means_and_more_bins_show_no_less(seed, n, cla
 # --- out of sample ----------------------------------------------------------------------------------------
 
 
-def test_out_of_sample_predictions_are_assessed_with_thresholds_of_their_own(run, tmp_path):
+def test_out_of_sample_predictions_are_assessed_by_the_rule_that_is_stored_with_them(run, tmp_path):
     write_faces(tmp_path / "faces", make_manifest()[["id"]])
-    config = json.loads((run / "run.json").read_text())["config"]
+    config = {"cell": "tiny", "method": "asm"}
     found = evaluation.assess_out_of_sample(config, run / "train_predictions.npz", tmp_path / "faces")
-    stored = read_arrays(run / "train_predictions.npz")
-    wrong = stored["given"] != stored["true"]
-    assert found.wrong.samples == 6
-    assert found.wrong.share == pytest.approx(wrong.mean())
-    own = mining.clean_thresholds(
-        torch.from_numpy(stored["probabilities"]), torch.from_numpy(stored["given"]), torch.full((3,), 0.8)
-    )
-    confidence = stored["probabilities"][np.arange(6), stored["given"]]
-    noisy = confidence < 1 - own.numpy()[stored["given"]]
-    assert found.wrong.subset.samples == noisy.sum() > 0
-
-
-def test_out_of_sample_predictions_of_a_cell_without_wrong_labels_ask_nothing(run, tmp_path):
-    write_faces(tmp_path / "faces", make_manifest()[["id"]])
-    config = json.loads((run / "run.json").read_text())["config"]
+    assert (found.wrong.samples, found.wrong.share) == (6, pytest.approx(2 / 6))
+    # by the rule 3 and 5 are noisy; 1 and 5 are wrong
+    assert found.wrong.subset == schema.Hits(samples=2, precision=0.5, recall=0.5)
     arrays = read_arrays(run / "train_predictions.npz")
     np.savez(tmp_path / "right.npz", **arrays | {"given": arrays["true"]})
     with pytest.raises(InputError, match="tiny: no wrong labels"):
         evaluation.assess_out_of_sample(config, tmp_path / "right.npz", tmp_path / "faces")
+    np.savez(tmp_path / "old.npz", **{k: v for k, v in arrays.items() if k != "final_subset"})
+    with pytest.raises(InputError, match=r"old\.npz: the arrays \['final_subset'\] are missing"):
+        evaluation.assess_out_of_sample(config, tmp_path / "old.npz", tmp_path / "faces")
