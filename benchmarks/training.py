@@ -1,4 +1,4 @@
-"""ASM's epoch against the usual way of writing it, in fp32 against bf16, and by the size of the data; mining."""
+"""ASM's epoch against the usual way of writing it, in fp32 against bf16, by the size of the data; mining."""
 
 import tempfile
 from pathlib import Path
