@@ -39,7 +39,7 @@ def main() -> None:
     )
     parser.add_argument("profile", type=Path)
     parser.add_argument("--work", type=Path, default=Path("checkpoints", "audit"))
-    parser.add_argument("--out", type=Path, default=ROOT / "asm" / "audit" / "measured.json")
+    parser.add_argument("--out", type=Path, default=ROOT / "asm" / "tools" / "audit" / "measured.json")
     args = parser.parse_args()
     device, data = all_cores(), args.profile / "data"
     features = bank.load(data / "features" / DATASET)

@@ -1,4 +1,4 @@
-"""Benchmark 6: memory against the size of the data set, resident and streamed, and what streaming costs."""
+"""Memory against the size of the data set, resident and streamed, and what streaming costs."""
 
 import json
 import subprocess
@@ -10,61 +10,37 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import CLASSES, asm_config, make_asm, paired, ratio
-from training import epoch
+from common import CLASSES, Run, paired, ratio
 
 from asm.parts.batches import Samples, StreamedFaces
 
+KINDS = ("resident", "streamed")
 
-def memory(
-    device: torch.device, *, counts: list[int], image_size: int, width: int, batch_size: int, precision: str
-) -> dict[str, object]:
-    """Peak memory in MB of a process that trains one epoch, by number of samples; MB per 1,000 samples."""
+
+def memory(device: torch.device, *, counts: list[int], **shape: object) -> dict[str, object]:
+    """Peak memory in MB of a process that trains one epoch, by number of samples."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for count in counts:
-            path = _pixels(Path(folder), count, image_size)
+            path = _pixels(Path(folder), count, shape["image_size"])
             row: dict[str, object] = {"samples": count, "faces_mb": round(path.stat().st_size / 1e6)}
-            for kind in ("resident", "streamed"):
-                options = [str(path), kind, str(device), str(width), str(batch_size), precision]
-                done = subprocess.run(
-                    [sys.executable, __file__, *options], capture_output=True, text=True, check=True
-                )
+            for kind in KINDS:
+                words = [sys.executable, __file__, str(path), kind, str(device), json.dumps(shape)]
+                done = subprocess.run(words, capture_output=True, text=True, check=True)
                 row |= {f"{kind}_{name}": value for name, value in json.loads(done.stdout).items()}
             rows.append(row)
             path.unlink()
-    first, last = rows[0], rows[-1]
-    more = (last["samples"] - first["samples"]) / 1000
-    growth = {
-        name: round((last[name] - first[name]) / more, 2)
-        for name in first
-        if name.startswith(("resident", "streamed"))
-    }
-    return {"image_size": image_size, "width": width, "peak_mb": rows, "mb_per_1000_samples": growth}
+    return {**shape, "peak_mb": rows}
 
 
-def streaming(
-    device: torch.device,
-    *,
-    count: int,
-    image_size: int,
-    width: int,
-    batch_size: int,
-    precision: str,
-    repeats: int,
-) -> dict[str, object]:
+def streaming(device: torch.device, *, count: int, repeats: int, **shape: object) -> dict[str, object]:
     """Seconds of a resident epoch over those of one whose faces come from the memory map."""
     with tempfile.TemporaryDirectory() as folder:
-        path = _pixels(Path(folder), count, image_size)
-        runs = []
-        for kind in ("resident", "streamed"):
-            samples = _samples(path, kind, device)
-            method, optimizer = make_asm(asm_config(image_size, width, batch_size, precision), samples)
-            runs.append(lambda m=method, o=optimizer, s=samples: epoch(m, o, s))
-        resident, streamed = paired(*runs, repeats, device)
+        path = _pixels(Path(folder), count, shape["image_size"])
+        runs = [Run(_samples(path, kind, device), **shape) for kind in KINDS]
+        resident, streamed = paired(*(run.epoch for run in runs), repeats, device)
     return {
-        "image_size": image_size,
-        "width": width,
+        **shape,
         "samples": count,
         "samples_per_second_resident": round(count / min(resident), 1),
         "samples_per_second_streamed": round(count / min(streamed), 1),
@@ -85,24 +61,10 @@ def _pixels(folder: Path, count: int, size: int) -> Path:
 
 def _samples(path: Path, kind: str, device: torch.device) -> Samples:
     pixels = torch.from_numpy(np.load(path, mmap_mode="c"))
-    count = len(pixels)
-    labels = torch.randint(0, CLASSES, (count,))
-    faces = StreamedFaces(pixels, torch.arange(count), torch.device("cpu"))
-    samples = Samples([str(i) for i in range(count)], faces, labels, torch.zeros_like(labels))
+    labels = torch.randint(0, CLASSES, (len(pixels),))
+    faces = StreamedFaces(pixels, torch.arange(len(pixels)), torch.device("cpu"))
+    samples = Samples([str(i) for i in range(len(pixels))], faces, labels, torch.zeros_like(labels))
     return samples.to(device, resident=kind == "resident")
-
-
-def _peak(path: Path, kind: str, device: torch.device, width: int, batch_size: int, precision: str) -> dict:
-    """Of this process in MB: on the host without pages of files, which the system takes back; on the GPU."""
-    anonymous = _Anonymous()
-    samples = _samples(path, kind, device)
-    size = samples.faces.shape[1]
-    method, optimizer = make_asm(asm_config(size, width, batch_size, precision), samples)
-    epoch(method, optimizer, samples)
-    found = {"host_mb": round(anonymous.peak / 1e6)}
-    if device.type == "cuda":
-        found["device_mb"] = round(torch.cuda.max_memory_allocated(device) / 1e6)
-    return found
 
 
 class _Anonymous(threading.Thread):
@@ -121,7 +83,18 @@ class _Anonymous(threading.Thread):
             time.sleep(0.005)
 
 
+def _peak(path: Path, kind: str, device: torch.device, shape: dict[str, object]) -> dict[str, int]:
+    """Of this process in MB: on the host without pages of files, which the system takes back; on the GPU."""
+    anonymous = _Anonymous()
+    Run(_samples(path, kind, device), **shape).epoch()
+    found = {"host_mb": round(anonymous.peak / 1e6)}
+    if device.type == "cuda":
+        found["device_mb"] = round(torch.cuda.max_memory_allocated(device) / 1e6)
+    return found
+
+
 if __name__ == "__main__":
-    path, kind, device, width, batch_size, precision = sys.argv[1:]
     torch.set_num_threads(1)
-    print(json.dumps(_peak(Path(path), kind, torch.device(device), int(width), int(batch_size), precision)))
+    print(
+        json.dumps(_peak(Path(sys.argv[1]), sys.argv[2], torch.device(sys.argv[3]), json.loads(sys.argv[4])))
+    )

@@ -1,4 +1,4 @@
-"""An epoch of ASM as public code of this family is written: the yardstick of the second benchmark.
+"""An epoch of ASM as public code of this family is written: what ours is compared with.
 
 Images are files that worker processes decode, augment one by one with PIL and torchvision, and collate; the
 subsets are Python lists and dictionaries of sample numbers, looked up sample by sample; every subset goes
@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from common import CLASSES
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
@@ -51,94 +52,75 @@ class FaceFiles(Dataset):
         return [view(image) for view in self.views], self.labels[number], number
 
 
-def epoch(
-    files: list[Path],
-    labels: list[int],
-    networks: list[nn.Module],
-    optimizer: torch.optim.Optimizer,
-    classes: int,
-    batch_size: int,
-    subsets: Callable[[dict[int, int]], dict[int, int]],
-    device: torch.device,
-) -> None:
-    """Mining, then one pass of training.
+class UsualWay:
+    """Two networks of this `width` and their optimiser, on files and their given labels."""
 
-    Args:
-        subsets: from each number's mined subset (0 clean, 1 ambiguous, 2 noisy) to the one to train with.
-    """
-    workers = min(MAX_WORKERS, os.cpu_count() or 1)
-    mined = _mine(files, labels, networks, classes, batch_size, workers, device)
-    subset = subsets(mined)
-    for network in networks:
-        network.train()
-    data = FaceFiles(files, labels, [weak, strong])
-    loader = DataLoader(data, batch_size, shuffle=True, num_workers=workers, pin_memory=device.type == "cuda")
-    for (weak_images, strong_images), batch_labels, numbers in loader:
-        weak_images, strong_images = weak_images.to(device), strong_images.to(device)
-        batch_labels = batch_labels.to(device)
-        rows: list[list[int]] = [[], [], []]
-        for position, number in enumerate(numbers.tolist()):
-            rows[subset[number]].append(position)
-        total = torch.zeros((), device=device)
-        if clean := rows[0]:
-            for network in networks:
-                total = total + F.cross_entropy(network(weak_images[clean]), batch_labels[clean])
-        if ambiguous := rows[1]:
-            z1, z2 = (network(weak_images[ambiguous]) for network in networks)
-            y = batch_labels[ambiguous]
-            ce = F.cross_entropy(z1, y) + F.cross_entropy(z2, y)
-            log1, log2 = z1.log_softmax(dim=1), z2.log_softmax(dim=1)
-            kl1 = F.kl_div(log1, log2, log_target=True, reduction="batchmean")
-            kl2 = F.kl_div(log2, log1, log_target=True, reduction="batchmean")
-            total = total + 0.6 * (0.5 * ce + 0.5 * (kl1 + kl2))
-        if noisy := rows[2]:
-            for network in networks:
-                w = network(weak_images[noisy]).softmax(dim=1)
-                s = network(strong_images[noisy]).softmax(dim=1)
-                total = total + F.mse_loss(w, s)
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
-        total.item()  # logged
+    def __init__(
+        self, files: list[Path], labels: list[int], width: int, batch_size: int, device: torch.device
+    ) -> None:
+        self.files, self.labels, self.device = files, labels, device
+        self.networks = [
+            backbones.build("resnet18", CLASSES, width, None, head_seed=i).to(device) for i in range(2)
+        ]
+        parameters = [p for network in self.networks for p in network.parameters()]
+        self.optimizer = torch.optim.Adam(parameters, lr=0.001, weight_decay=0.0001)
+        self.options = {"batch_size": batch_size, "num_workers": min(MAX_WORKERS, os.cpu_count() or 1)}
 
+    def epoch(self, subset: dict[int, int]) -> None:
+        """Mining, then one pass of training; `subset` (0 clean, 1 ambiguous, 2 noisy, by number) is what it
+        trains with."""
+        self.mine()
+        for network in self.networks:
+            network.train()
+        data = FaceFiles(self.files, self.labels, [weak, strong])
+        loader = DataLoader(data, shuffle=True, pin_memory=self.device.type == "cuda", **self.options)
+        for (weak_images, strong_images), labels, numbers in loader:
+            weak_images, strong_images = weak_images.to(self.device), strong_images.to(self.device)
+            labels = labels.to(self.device)
+            rows: list[list[int]] = [[], [], []]
+            for position, number in enumerate(numbers.tolist()):
+                rows[subset[number]].append(position)
+            total = torch.zeros((), device=self.device)
+            if clean := rows[0]:
+                for network in self.networks:
+                    total = total + F.cross_entropy(network(weak_images[clean]), labels[clean])
+            if ambiguous := rows[1]:
+                z1, z2 = (network(weak_images[ambiguous]) for network in self.networks)
+                y = labels[ambiguous]
+                ce = F.cross_entropy(z1, y) + F.cross_entropy(z2, y)
+                log1, log2 = z1.log_softmax(dim=1), z2.log_softmax(dim=1)
+                kl1 = F.kl_div(log1, log2, log_target=True, reduction="batchmean")
+                kl2 = F.kl_div(log2, log1, log_target=True, reduction="batchmean")
+                total = total + 0.6 * (0.5 * ce + 0.5 * (kl1 + kl2))
+            if noisy := rows[2]:
+                for network in self.networks:
+                    w = network(weak_images[noisy]).softmax(dim=1)
+                    s = network(strong_images[noisy]).softmax(dim=1)
+                    total = total + F.mse_loss(w, s)
+            self.optimizer.zero_grad()
+            total.backward()
+            self.optimizer.step()
+            total.item()  # logged
 
-def build(classes: int, width: int, device: torch.device) -> tuple[list[nn.Module], torch.optim.Optimizer]:
-    networks = [backbones.build("resnet18", classes, width, None, head_seed=i).to(device) for i in range(2)]
-    parameters = [p for network in networks for p in network.parameters()]
-    return networks, torch.optim.Adam(parameters, lr=0.001, weight_decay=0.0001)
-
-
-def _mine(
-    files: list[Path],
-    labels: list[int],
-    networks: list[nn.Module],
-    classes: int,
-    batch_size: int,
-    workers: int,
-    device: torch.device,
-) -> dict[int, int]:
-    """Eq. 1-6, sample by sample."""
-    for network in networks:
-        network.eval()
-    probs: dict[int, list[float]] = {}
-    loader = DataLoader(FaceFiles(files, labels, [plain]), batch_size, num_workers=workers)
-    with torch.no_grad():
-        for (images,), _, numbers in loader:
-            p1, p2 = (network(images.to(device)).softmax(dim=1) for network in networks)
-            for row, number in zip(((p1 + p2) / 2).tolist(), numbers.tolist(), strict=True):
-                probs[number] = row
-    top: list[list[float]] = [[] for _ in range(classes)]
-    for number, row in probs.items():
-        if row.index(max(row)) == labels[number]:
-            top[labels[number]].append(max(row))
-    clean = [sum(values) / len(values) if values else 0.8 for values in top]
-    mined = {}
-    for number, row in probs.items():
-        label = labels[number]
-        if row[label] > clean[label]:
-            mined[number] = 0
-        elif row[label] < 1 - clean[label]:
-            mined[number] = 2
-        else:
-            mined[number] = 1
-    return mined
+    def mine(self) -> dict[int, int]:
+        """Eq. 1-6, sample by sample: each number's subset."""
+        for network in self.networks:
+            network.eval()
+        probs: dict[int, list[float]] = {}
+        with torch.no_grad():
+            for (images,), _, numbers in DataLoader(
+                FaceFiles(self.files, self.labels, [plain]), **self.options
+            ):
+                p1, p2 = (network(images.to(self.device)).softmax(dim=1) for network in self.networks)
+                for row, number in zip(((p1 + p2) / 2).tolist(), numbers.tolist(), strict=True):
+                    probs[number] = row
+        top: list[list[float]] = [[] for _ in range(CLASSES)]
+        for number, row in probs.items():
+            if row.index(max(row)) == self.labels[number]:
+                top[self.labels[number]].append(max(row))
+        clean = [sum(values) / len(values) if values else 0.8 for values in top]
+        mined = {}
+        for number, row in probs.items():
+            label = self.labels[number]
+            mined[number] = 0 if row[label] > clean[label] else 2 if row[label] < 1 - clean[label] else 1
+        return mined

@@ -82,7 +82,7 @@ def stages(folder: Path) -> dict[str, list[object]]:
     training = make_config("baseline", training={"epochs": 2}).model_dump(exclude={"code"})
     configure(folder, "train", "tiny", training)
     configure(folder, "evaluate", None, {})
-    noise = {"kind": "symmetric", "rate": 0.2, "mode": "exact", **seed}
+    noise = {"kind": "symmetric", "rate": 0.2, **seed}
     bank = {"out": "data/features/tiny", "work": "checkpoints/features_tiny"}
     return {
         "render": of("render", "r", render, out="rendered"),

@@ -1,5 +1,6 @@
 import hypothesis
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from asm.basics.errors import InputError
 from asm.datasets import noise
 
 FER = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+SEVEN = FER[:7]
 
 settings.register_profile("noise", deadline=None, max_examples=60)
 quick = settings.get_profile("noise")
@@ -17,13 +19,18 @@ quick = settings.get_profile("noise")
 
 @st.composite
 def labelled(draw):
-    num_classes = draw(st.integers(2, 8))
-    labels = draw(arrays(np.int64, st.integers(0, 200), elements=st.integers(0, num_classes - 1)))
-    return labels, num_classes
+    """Labels, and the names of their classes."""
+    classes = FER[: draw(st.integers(2, 8))]
+    return draw(arrays(np.int64, st.integers(0, 200), elements=st.integers(0, len(classes) - 1))), classes
 
 
 rates = st.floats(0, 0.999)
 seeds = st.integers(0, 2**32 - 1)
+
+
+def flip(labels, classes=SEVEN, rate=0.3, seed=0) -> np.ndarray:
+    """With symmetric noise."""
+    return noise.corrupt(np.asarray(labels), classes, kind="symmetric", rate=rate, seed=seed)
 
 
 # --- corrupt ----------------------------------------------------------------------------------------------
@@ -31,140 +38,92 @@ seeds = st.integers(0, 2**32 - 1)
 
 @quick
 @hypothesis.given(labelled(), rates, seeds)
-def test_exact_symmetric_noise_changes_exactly_so_many(data, rate, seed):
-    labels, num_classes = data
+def test_noise_is_a_function_of_its_arguments_and_leaves_the_true_labels_alone(data, rate, seed):
+    labels, classes = data
     before = labels.copy()
-    given = noise.corrupt(labels, num_classes, kind="symmetric", rate=rate, mode="exact", seed=seed)
-    assert (given != labels).sum() == round(rate * len(labels))
+    given = flip(labels, classes, rate, seed)
     assert (labels == before).all()
+    assert (given == flip(labels, classes, rate, seed)).all()
     assert given.dtype == np.int64
-    assert not len(given) or (given.min() >= 0 and given.max() < num_classes)
-
-
-@quick
-@hypothesis.given(labelled(), rates, seeds, st.sampled_from(noise.MODES))
-def test_equal_arguments_give_equal_labels(data, rate, seed, mode):
-    labels, num_classes = data
-    options = {"kind": "symmetric", "rate": rate, "mode": mode, "seed": seed}
-    first = noise.corrupt(labels, num_classes, **options)
-    assert (first == noise.corrupt(labels, num_classes, **options)).all()
-
-
-@quick
-@hypothesis.given(labelled(), seeds, st.sampled_from(noise.MODES))
-def test_no_noise_changes_nothing(data, seed, mode):
-    labels, num_classes = data
-    given = noise.corrupt(labels, num_classes, kind="symmetric", rate=0.0, mode=mode, seed=seed)
-    assert (given == labels).all()
-    assert given is not labels
+    assert ((given >= 0) & (given < len(classes))).all()
+    assert (flip(labels, classes, 0.0, seed) == labels).all()
 
 
 @quick
 @hypothesis.given(arrays(np.int64, st.integers(0, 200), elements=st.integers(0, 7)), rates, seeds)
 def test_asymmetric_noise_only_takes_the_pair(labels, rate, seed):
-    given = noise.corrupt(labels, 8, kind="asymmetric", rate=rate, mode="exact", seed=seed, classes=FER)
+    given = noise.corrupt(labels, FER, kind="asymmetric", rate=rate, seed=seed)
     changed = given != labels
-    assert changed.sum() == round(rate * len(labels))  # every expression has a pair
     partner = np.array([FER.index(noise.FER_PAIRS[c]) for c in FER])
     assert (given[changed] == partner[labels[changed]]).all()
+    # the same faces as with symmetric noise: every expression has a pair
+    assert (changed == (flip(labels, FER, rate, seed) != labels)).all()
 
 
 def test_seeds_differ():
     labels = np.zeros(1000, np.int64)
-    a, b = (noise.corrupt(labels, 7, kind="symmetric", rate=0.3, seed=s) for s in (0, 1))
-    assert (a != b).any()
+    assert (flip(labels, seed=0) != flip(labels, seed=1)).any()
 
 
 def test_the_draw_is_pinned():
     """Fixed values: another draw would silently change every corrupted data set."""
-    given = noise.corrupt(np.arange(12) % 3, 3, kind="symmetric", rate=0.5, seed=0)
     rng = np.random.Generator(np.random.PCG64(0))
-    chosen = np.flatnonzero(rng.random(12) < 0.5)
-    assert chosen.tolist() == [1, 2, 3, 11]
-    assert given.tolist() == [0, 2, 1, 2, 1, 2, 0, 1, 2, 0, 1, 0]
+    assert np.flatnonzero(rng.random(12) < 0.5).tolist() == [1, 2, 3, 11]
+    assert flip(np.arange(12) % 3, FER[:3], 0.5).tolist() == [0, 2, 1, 2, 1, 2, 0, 1, 2, 0, 1, 0]
 
 
-@pytest.mark.parametrize("mode", noise.MODES)
-def test_symmetric_noise_is_uniform_over_the_other_classes(mode):
-    num_classes, n, rate = 7, 140_000, 0.3
-    labels = np.repeat(np.arange(num_classes), n // num_classes)
-    given = noise.corrupt(labels, num_classes, kind="symmetric", rate=rate, mode=mode, seed=3)
-    for k in range(num_classes):
-        counts = np.bincount(given[labels == k], minlength=num_classes)
-        others = np.delete(counts, k)
-        assert chisquare(others).pvalue > 1e-3
-    wrong = [(given[labels == k] != k).sum() for k in range(num_classes)]
+def test_symmetric_noise_is_uniform_over_the_other_classes():
+    labels = np.repeat(np.arange(7), 20_000)
+    given = flip(labels, seed=3)
+    for k in range(7):
+        counts = np.bincount(given[labels == k], minlength=7)
+        assert chisquare(np.delete(counts, k)).pvalue > 1e-3
+    wrong = [(given[labels == k] != k).sum() for k in range(7)]
     assert chisquare(wrong).pvalue > 1e-3  # no class is hit more than another
 
 
-def test_bernoulli_rate_varies_as_the_binomial():
+def test_the_number_of_wrong_labels_varies_as_the_binomial():
     n, rate = 20_000, 0.2
-    wrong = [
-        (noise.corrupt(np.zeros(n, np.int64), 7, kind="symmetric", rate=rate, seed=s) != 0).sum()
-        for s in range(50)
-    ]
+    wrong = [(flip(np.zeros(n, np.int64), rate=rate, seed=s) != 0).sum() for s in range(50)]
     sd = np.sqrt(n * rate * (1 - rate))
     assert abs(np.mean(wrong) - n * rate) < 4 * sd / np.sqrt(50)
     assert 0.6 * sd < np.std(wrong) < 1.5 * sd
 
 
-def test_asymmetric_pairs_of_ones_own():
-    classes = ("a", "b", "c")
+@pytest.mark.parametrize(
+    ("classes", "pairs", "becomes"),
+    [
+        ("abc", {"a": "c", "c": "b"}, {0: {0, 2}, 1: {1}, 2: {1, 2}}),
+        # a default partner that is absent leaves the class alone: anger's is disgust
+        (("fear", "surprise", "anger"), None, {0: {0, 1}, 1: {0, 1}, 2: {2}}),
+    ],
+)
+def test_only_a_class_with_a_pair_changes(classes, pairs, becomes):
     labels = np.repeat([0, 1, 2], 100)
-    given = noise.corrupt(
-        labels,
-        3,
-        kind="asymmetric",
-        rate=0.5,
-        mode="exact",
-        seed=0,
-        classes=classes,
-        pairs={"a": "c", "c": "b"},
-    )
-    assert (given != labels).sum() == 100  # half of the 200 that have a pair
-    assert (given[labels == 1] == 1).all()
-    assert set(given[labels == 0]) == {0, 2}
-    assert set(given[labels == 2]) == {1, 2}
-
-
-def test_a_default_partner_that_is_absent_leaves_the_class_alone():
-    labels = np.repeat([0, 1, 2], 50)
-    given = noise.corrupt(
-        labels, 3, kind="asymmetric", rate=0.9, seed=0, classes=("fear", "surprise", "anger")
-    )
-    assert (given[labels == 2] == 2).all()  # anger's partner disgust is not among the classes
-    assert (given[labels == 0] == 1).any()
+    given = noise.corrupt(labels, tuple(classes), kind="asymmetric", rate=0.5, seed=0, pairs=pairs)
+    assert {k: set(given[labels == k].tolist()) for k in range(3)} == becomes
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"kind": "pairflip"},
-            "unknown kind 'pairflip'; drawn kinds are symmetric, asymmetric, read ones list",
-        ),
-        ({"mode": "about"}, "unknown mode 'about'; expected one of bernoulli, exact"),
+        ({"kind": "pairflip"}, "unknown kind 'pairflip'; drawn .* symmetric, asymmetric, read ones list"),
         ({"rate": 1.0}, "from 0 to below 1, found 1.0"),
         ({"rate": -0.1}, "found -0.1"),
         ({"rate": float("nan")}, "found nan"),
-        ({"num_classes": 1}, "two or more classes, found 1"),
-        ({"num_classes": 2}, "expected labels 0 to 1, found 0 to 2"),
+        ({"classes": ("a",)}, "two or more classes, found 1"),
+        ({"classes": ("a", "b")}, "expected labels 0 to 1, found 0 to 2"),
         ({"true": np.array([0.0, 1.0])}, "expected whole numbers .* found float64"),
         ({"true": np.array([[0, 1]])}, r"found int64 \[1, 2\]"),
-        ({"kind": "asymmetric"}, "needs the names of the 3 classes, found none"),
-        ({"kind": "asymmetric", "classes": ("a", "b")}, "names of the 3 classes, found a, b"),
-        ({"kind": "asymmetric", "classes": ("a", "b", "c")}, "no default pair is among the classes a, b, c"),
-        ({"kind": "asymmetric", "classes": ("a", "b", "c"), "pairs": {"a": "d"}}, "'d' is not among"),
-        (
-            {"kind": "asymmetric", "classes": ("a", "b", "c"), "pairs": {"a": "a"}},
-            "'a' is paired with itself",
-        ),
+        ({"kind": "asymmetric"}, "no default pair is among the classes a, b, c"),
+        ({"kind": "asymmetric", "pairs": {"a": "d"}}, "'d' is not among"),
+        ({"kind": "asymmetric", "pairs": {"a": "a"}}, "'a' is paired with itself"),
     ],
-)
+)  # fmt: skip
 def test_corrupt_refuses(options, message):
-    arguments = {"true": np.array([0, 1, 2]), "num_classes": 3, "kind": "symmetric", "rate": 0.1, "seed": 0}
+    arguments = {"true": np.array([0, 1, 2]), "classes": ("a", "b", "c"), "kind": "symmetric", "rate": 0.1}
     with pytest.raises(InputError, match=message):
-        noise.corrupt(**{**arguments, **options})
+        noise.corrupt(**{"seed": 0, **arguments, **options})
 
 
 # --- from_list --------------------------------------------------------------------------------------------
@@ -173,9 +132,9 @@ IDS = ["train_00001", "train_00002", "train_00003"]
 TRUE = np.array([4, 0, 6])
 
 
-def read(tmp_path, text: str, ids=IDS, true=TRUE, **options) -> list[int]:
+def read(tmp_path, text: str, ids=IDS, true=TRUE, classes=SEVEN, **options) -> list[int]:
     (tmp_path / "noise01.txt").write_text(text)
-    return noise.from_list(tmp_path / "noise01.txt", ids, true, 7, **options).tolist()
+    return noise.from_list(tmp_path / "noise01.txt", ids, true, classes, **options).tolist()
 
 
 def test_list_counted_from_one(tmp_path):
@@ -195,6 +154,35 @@ def test_list_with_neither_end_of_the_range_goes_by_agreement(tmp_path):
     assert read(tmp_path, rows.format(2, 3, 5), true=true) == [2, 3, 5]  # from 0
     assert read(tmp_path, rows.format(3, 4, 6), true=true) == [2, 3, 5]  # from 1
     assert read(tmp_path, rows.format(3, 4, 6), true=true, base=0) == [3, 4, 6]
+
+
+NUMBERS = tuple(map(str, range(1, 12)))
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "expected"),
+    [
+        (SEVEN, ["anger", "fear", "neutral"], [4, 6, 0]),
+        (NUMBERS, ["2", "1", "11"], [1, 0, 10]),  # the folders' own numbers, by value
+        (NUMBERS, ["02", "01", "11"], [1, 0, 10]),
+        (NUMBERS, ["1", "0", "10"], [1, 0, 10]),  # 0 is no folder: places, from 0
+        (("2", "4", "10"), ["4", "2", "10"], [1, 0, 2]),  # names, though no places
+        (("2", "4", "10"), ["2", "1", "3"], [1, 0, 2]),  # 1 is no name: places, from 1
+        (("0", "1", "2"), ["2", "1", "3"], [1, 0, 2]),  # 3 is no name
+        (("0", "1", "2"), ["2", "1", "2"], [1, 0, 1]),  # all are names, but places from 1 agree with more
+    ],
+)
+def test_labels_are_names_or_places_whichever_suits_all_rows(tmp_path, classes, labels, expected):
+    """Without noise, and with one wrong label of four."""
+    rows = "".join(f"{k}.jpg {value}\n" for k, value in enumerate([*labels, labels[0]]))
+    ids = [f"{k}.jpg" for k in range(4)]
+    for true in ([*expected, expected[0]], [*expected, expected[1]]):
+        assert read(tmp_path, rows, ids, np.array(true), classes) == [*expected, expected[0]]
+
+
+def test_numbers_are_places_where_their_base_is_given(tmp_path):
+    rows = "a.jpg 2\nb.jpg 1\n"
+    assert read(tmp_path, rows, ["a", "b"], np.array([1, 0]), ("1", "2", "3"), base=0) == [2, 1]
 
 
 def test_list_may_hold_more(tmp_path):
@@ -223,6 +211,14 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path, text):
 def test_a_name_of_two_samples_is_given_twice_or_with_its_number(tmp_path, ids, expected, second):
     text = f"fer00.png 4\nfer01.png 7\n{second} 1\n"
     assert read(tmp_path, text, ids, np.zeros(len(ids), int), base=1) == expected
+
+
+def test_samples_of_one_name_are_counted_not_sorted_as_text(tmp_path):
+    """In whatever order the samples come: #2 is the second row, #10 the tenth."""
+    ids = [f"f#{k}" for k in (10, 3, 2, 11, 9, 8, 7, 6, 5, 4)] + ["f"]
+    rows = "".join(f"f.png {k}\n" for k in range(1, 12))
+    expected = [9, 2, 1, 10, 8, 7, 6, 5, 4, 3, 0]
+    assert read(tmp_path, rows, ids, np.array(expected), NUMBERS) == expected
 
 
 def test_one_row_serves_the_only_sample_of_its_name(tmp_path):
@@ -265,6 +261,8 @@ def test_ids_may_be_paths(tmp_path):
         ("train_00001.jpg 1 2\n", {}, "row 1: .*, found 3 words: 'train_00001.jpg 1 2'. Keep .* of "
          "'<name> <noisy> <clean>' the first two words, 'train_00001.jpg 1'"),
         ("train_00001 0.9 1\n", {}, "row 1: .*found 3 words"),
+        ("train_00001.jpg fear\ntrain_00002.jpg gear\n", {}, "row 2: .* class among .*'gear'"),
+        ("train_00001.jpg gear\n", {}, "row 1: expected a label as a whole number 0 to 7, found 'gear'"),
     ],
 )  # fmt: skip
 def test_list_refuses(tmp_path, text, options, message):
@@ -272,7 +270,30 @@ def test_list_refuses(tmp_path, text, options, message):
         read(tmp_path, text, **options)
 
 
-# --- original, describe -----------------------------------------------------------------------------------
+# --- given_labels, original, describe ---------------------------------------------------------------------
+
+
+def test_given_labels_are_those_of_the_configured_kind(tmp_path):
+    train = pd.DataFrame(
+        {"id": ["a", "b", "c"], "true": [0, 1, 1], "original_label": [1, -1, 0]}, index=[3, 5, 6]
+    )
+    (tmp_path / "list.txt").write_text("c no\nb yes\na yes\n")
+
+    def given(**config) -> list[int]:
+        return noise.given_labels(train, ["no", "yes"], config, tmp_path).tolist()
+
+    assert given(kind="list", path="list.txt") == [1, 1, 0]
+    assert given(kind="list", path="list.txt", seed=3) == [1, 1, 0]
+    assert given(kind="original") == [1, -1, 0]
+    drawn = {"kind": "asymmetric", "rate": 0.9, "pairs": {"no": "yes"}}
+    assert (
+        given(**drawn, seed=1) == noise.corrupt(np.array([0, 1, 1]), ["no", "yes"], **drawn, seed=1).tolist()
+    )
+    with pytest.raises(InputError, match=r"away\.txt: no such file; put the list"):
+        given(kind="list", path="away.txt")
+    del train["original_label"]
+    with pytest.raises(InputError, match="holds no second annotator's labels"):
+        given(kind="original")
 
 
 def test_original_labels_replace_the_true_ones():
@@ -307,12 +328,12 @@ def test_describe_by_hand():
 @quick
 @hypothesis.given(labelled(), rates, seeds)
 def test_transition_rows_sum_to_one(data, rate, seed):
-    labels, num_classes = data
-    given = noise.corrupt(labels, num_classes, kind="symmetric", rate=rate, mode="exact", seed=seed)
-    text = noise.describe(labels, given, num_classes)
-    present = np.bincount(labels, minlength=num_classes) > 0
+    labels, classes = data
+    given = flip(labels, classes, rate, seed)
+    text = noise.describe(labels, given, len(classes))
+    present = np.bincount(labels, minlength=len(classes)) > 0
     np.testing.assert_allclose(np.sum(text["transition"], axis=1), present, atol=1e-12)
-    assert text["wrong"] == round(rate * len(labels))
+    assert text["wrong"] == (given != labels).sum()
     assert np.sum(text["counts"]) == text["samples"] == len(labels)
 
 

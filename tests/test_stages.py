@@ -65,8 +65,11 @@ def summarise(folder: Path) -> None:
     (folder / "summary.json").write_text(json.dumps(content))
 
 
+QUARTER = {"kind": "symmetric", "rate": 0.25, "seed": 3}  # draws 10 of the 40 training samples
+
+
 def corrupt_words(folder: Path, **config) -> list[object]:
-    path = configure(folder, "corrupt", "n", {"seed": 0, "mode": "bernoulli", **config})
+    path = configure(folder, "corrupt", "n", {"seed": 0, **config})
     places = {
         "lists": folder,
         "faces": folder / "data" / "aligned" / "tiny",
@@ -102,7 +105,7 @@ def check_summary(labels: pd.DataFrame, noise: dict) -> None:
 
 def test_symmetric_noise_changes_so_many_training_labels_and_nothing_else(tmp_path, faces):
     before = {path.name: path.read_bytes() for path in faces.iterdir()}
-    labels, noise = corrupted(tmp_path, kind="symmetric", rate=0.25, mode="exact")
+    labels, noise = corrupted(tmp_path, **QUARTER)
     aligned = store.load(faces)
     train = aligned.manifest[aligned.manifest["split"] == "train"]
     assert labels["id"].tolist() == train["id"].tolist()
@@ -255,7 +258,7 @@ SCORED = CELL[:3]
 @pytest.fixture
 def cell(tmp_path, faces) -> Path:
     """The project of a tiny ASM cell at a quarter wrong labels."""
-    corrupted(tmp_path, kind="symmetric", rate=0.25, mode="exact")
+    corrupted(tmp_path, **QUARTER)
     config = make_config(training={"epochs": 6}).model_dump(exclude={"code"})
     configure(tmp_path, "train", "tiny", config)
     configure(tmp_path, "evaluate", None, {})

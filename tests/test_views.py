@@ -54,7 +54,7 @@ def test_flip_is_all_none_or_per_sample(faces):
 def test_erasing_sets_one_rectangle_of_the_stated_area(faces):
     faces = faces.clamp(min=200)  # far from the mean colour, so that 0 occurs only where erased
     erased = views.weak_view(faces, weak_options(flip=0, erasing=1, erasing_area=[0.1, 0.2]), generator())
-    corners = set()
+    corners, ratios = set(), []
     for image in erased:
         zero = (image == 0).all(0)
         rows, columns = zero.any(1).nonzero().flatten(), zero.any(0).nonzero().flatten()
@@ -62,7 +62,11 @@ def test_erasing_sets_one_rectangle_of_the_stated_area(faces):
         assert box.all()
         assert 0.08 < zero.float().mean() < 0.23  # whole pixels, and sides cut at the image's
         corners.add((int(rows[0]), int(columns[0])))
+        ratios.append(len(rows) / len(columns))
     assert len(corners) > 8  # each sample draws its own
+    assert min(ratios) < 0.6
+    assert max(ratios) > 1.6
+    assert all(0.25 < ratio < 4 for ratio in ratios)  # 0.3 to 3.3, in whole pixels
 
 
 def test_the_same_image_gets_different_strong_views_in_one_batch(faces):
@@ -90,27 +94,58 @@ def test_zero_cutout_erases_nothing():
     torch.testing.assert_close(x, views.evaluation_view(white))
 
 
+def test_the_options_of_the_strong_view_are_honoured(faces):
+    """Nothing is done at probability 0, more at a larger magnitude, and in both directions."""
+
+    def drawn(images=faces, **options):
+        options = {"operations": 1, "cutout": 0.0, **options}  # as many draws, so that flips and crops agree
+        return views.strong_view(images, strong_options(**options), generator(2))
+
+    untouched = drawn(probability=0.0)
+    assert torch.equal(drawn(probability=0.0, magnitude=0.0), untouched)
+    moved = [(drawn(probability=1.0, magnitude=m) - untouched).abs().mean() for m in (3, 10, 30)]
+    assert moved[0] < moved[1] < moved[2]
+    changed = [(drawn(probability=p) != untouched).flatten(1).any(1).sum() for p in (0.2, 1.0)]
+    assert 0 < changed[0] < 8 < changed[1]
+    white = torch.full((64, 40, 40, 3), 128, dtype=torch.uint8)
+    plain = views.evaluation_view(white[:1])[0, 0, 20, 20]
+    x = drawn(white, probability=1.0)[:, 0, 20, 20]
+    assert (x > plain + 0.1).any()
+    assert (x < plain - 0.1).any()  # brighter and darker: the sign is drawn
+
+
 @pytest.mark.parametrize("operation", views.PHOTOMETRIC)
-def test_photometric_operations_keep_shape_and_range(operation, faces):
-    x = views.to_float(faces)
+def test_photometric_operations_keep_shape_and_range_and_see_one_image_at_a_time(operation, faces):
+    shades = torch.arange(1, 17).view(16, 1, 1, 1) / 16
+    x = views.to_float(faces) * shades  # each image has its own range and mean
     for sign in (-1.0, 1.0):
-        y = operation(x, torch.full((16, 1, 1, 1), sign))
+        v = torch.full((16, 1, 1, 1), sign)
+        y = operation(x, v)
         assert y.shape == x.shape
         assert y.min() >= 0
         assert y.max() <= 1
+        torch.testing.assert_close(y[3:4], operation(x[3:4], v[3:4]))
 
 
 def test_photometric_values_by_hand():
     x = torch.tensor([0.2, 0.4, 0.9]).view(1, 1, 1, 3).expand(1, 3, 2, 3)
     v = torch.full((1, 1, 1, 1), 0.5)
     named = {f.__name__.strip("_"): f(x, v)[0, 0, 0].tolist() for f in views.PHOTOMETRIC}
-    assert named["identity"] == pytest.approx([0.2, 0.4, 0.9])
-    assert named["brightness"] == pytest.approx([0.29, 0.58, 1.0])  # x 1.45, clipped
-    assert named["solarize"] == pytest.approx([0.2, 0.4, 0.1])  # above .5 inverted
-    assert named["autocontrast"] == pytest.approx([0.0, 2 / 7, 1.0])
-    assert named["posterize"] == pytest.approx([48 / 255, 100 / 255, 228 / 255])  # 51, 102, 229 to fours
-    assert named["color"] == pytest.approx([0.2, 0.4, 0.9])  # grey pixels have no colour to change
-    assert named["equalize"] == pytest.approx([0.0, 0.5, 1.0])  # ranks of three equal shares
+    smooth = [3.2 / 13, 6.1 / 13, 10.2 / 13]  # weights 3, 7, 3 of the columns left, here and right
+    expected = {
+        "identity": [0.2, 0.4, 0.9],
+        "brightness": [0.29, 0.58, 1.0],  # x 1.45, clipped
+        "solarize": [0.2, 0.4, 0.1],  # above .5 inverted
+        "autocontrast": [0.0, 2 / 7, 1.0],
+        "posterize": [48 / 255, 100 / 255, 228 / 255],  # 51, 102, 229 to fours
+        "color": [0.2, 0.4, 0.9],  # grey pixels have no colour to change
+        "equalize": [0.0, 0.5, 1.0],  # ranks of three equal shares
+        "contrast": [0.065, 0.355, 1.0],  # 0.5 + (x - 0.5) 1.45, clipped
+        "sharpness": [s + (a - s) * 1.45 for s, a in zip(smooth, (0.2, 0.4, 0.9), strict=True)],
+    }
+    assert set(named) == set(expected)
+    for name, values in expected.items():
+        assert named[name] == pytest.approx(values, abs=1e-6), name
 
 
 def test_geometric_operations_move_pixels_as_named():
@@ -190,3 +225,19 @@ def test_jitter_changes_the_chosen_samples_alone_and_each_in_its_own_way(faces):
     drawn = views.weak_view(repeated, weak_options(flip=0, jitter=1, erasing=0), generator())
     assert len({v.sum().item() for v in drawn}) == 8
     assert drawn.isfinite().all()
+
+
+def test_jitter_moves_by_a_tenth_at_most_and_enlarges_up_to_a_quarter():
+    """By the place and the area of a grey disc, in 200 draws."""
+    at = torch.arange(80) - 39.5
+    disc = (at[:, None] ** 2 + at**2 < 15**2).view(1, 80, 80, 1).expand(200, -1, -1, 3)
+    x = views.weak_view((disc * 120).to(torch.uint8), weak_options(flip=0, jitter=1, erasing=0), generator())
+    bright = (x > x.amax((1, 2, 3), keepdim=True) / 2 + x.amin((1, 2, 3), keepdim=True) / 2)[:, 0].float()
+    area = bright.sum((1, 2)) / disc[0, ..., 0].sum()
+    assert 0.95 < area.min() < 1.1
+    assert 1.4 < area.max() < 1.65  # 1.25 squared
+    for axis in (1, 2):
+        centre = (bright.sum(axis) * at).sum(1) / bright.sum((1, 2))
+        assert centre.abs().max() < 10.5  # 0.1 of 80 pixels, enlarged
+        assert centre.min() < -6
+        assert centre.max() > 6

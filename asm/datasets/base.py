@@ -18,6 +18,7 @@ from asm.datasets.images import SUFFIXES, read_image
 from asm.datasets.names import check_names, same_text
 
 SPLITS = ("train", "valid", "test")
+_OPEN_QUOTE = 'a quotation mark (") is opened and not closed in this line; close it, or take it out.'
 _NAMED = 3  # how many offenders a message names
 
 
@@ -214,14 +215,22 @@ def unique_ids(names: Sequence[str]) -> list[str]:
 
 
 def iter_rows(path: Path, columns: Sequence[str], header: bool = True) -> Iterator[tuple[int, list[str]]]:
-    """Each row's line in the csv file (from 1) and its fields of the named columns, stripped.
+    """The line at which each row of the csv file begins (from 1), and its fields of `columns`, stripped.
 
     Blank lines are skipped, other columns left out. Without a `header`, `columns` are the file's, in order.
-    Raises InputError for a file that is no text, a missing column, a row longer or shorter than the header.
+    Raises InputError for a file that is no text, a missing column, a row longer or shorter than the header,
+    and a quotation mark that is not closed in its line.
     """
+    line, record = 1, []  # where a row begins, and its text
+
+    def lines(file: Iterable[str]) -> Iterator[str]:
+        for text in file:
+            record.append(text)
+            yield text
+
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
+            reader = csv.reader(lines(file))
             found = [c.strip() for c in next(reader, [])] if header else list(columns)
             lacking = [c for c in columns if c not in found]
             if lacking:
@@ -233,15 +242,25 @@ def iter_rows(path: Path, columns: Sequence[str], header: bool = True) -> Iterat
                     f"{path}: no column {_some(lacking)}; the header has: {names or 'nothing'}.{hint}"
                 )
             places = [found.index(c) for c in columns]
+            line = reader.line_num + 1
+            record.clear()
             for row in reader:
+                begun, line = line, reader.line_num + 1
+                marks, several = sum(text.count('"') for text in record), len(record) > 1
+                record.clear()
                 if not row:
                     continue
-                if len(row) != len(found):
-                    raise InputError(
-                        f"{path}, row {reader.line_num}: expected {len(found)} fields, found {len(row)}."
-                    )
-                yield reader.line_num, [row[p].strip() for p in places]
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
+                fields = [row[p].strip() for p in places if p < len(row)]
+                whole = len(row) == len(found)
+                if several and (marks % 2 or not whole or any("\n" in field for field in fields)):
+                    raise InputError(f"{path}, row {begun}: {_OPEN_QUOTE}")
+                if not whole:
+                    raise InputError(f"{path}, row {begun}: expected {len(found)} fields, found {len(row)}.")
+                yield begun, fields
+    except csv.Error as error:
+        why = _OPEN_QUOTE if len(record) > 1 else f"expected comma-separated UTF-8 text, found: {error}."
+        raise InputError(f"{path}, row {line}: {why}") from error
+    except (UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: expected comma-separated UTF-8 text, found: {error}.") from error
 
 

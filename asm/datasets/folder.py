@@ -8,7 +8,7 @@ import pandas as pd
 from asm.basics.errors import InputError
 from asm.datasets import base
 from asm.datasets.images import SUFFIXES
-from asm.datasets.names import alike, check_names, same_text
+from asm.datasets.names import alike, by_number, check_names, same_text
 
 CSV = "labels.csv"
 SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folder or csv value -> split
@@ -27,10 +27,11 @@ def load(root: Path, classes: list[str] | None = None) -> base.FaceDataset:
     """A data set of one's own: `labels.csv` if there is one, else `<split>/<class>/<image>`, also in folders
     within a class's.
 
-    `classes` fixes the order of the class ids; by default the names are sorted. In the csv file a label is a
-    class's name, or its number in `classes` from 0 (without `classes`, the numbers are the names). Ids are
-    the paths, which must lie under `root`. Raises InputError for missing or damaged data, for a label that
-    is not among the classes, is empty or negative, and for two that look like one.
+    `classes` fixes the order of the class ids; by default the names are sorted, numbers in them by value (2
+    before 10). In the csv file a label is a class's name, or its number in `classes` from 0 (without
+    `classes`, the numbers are the names). Ids are the paths, which must lie under `root`. Raises InputError
+    for missing or damaged data, for a label that is not among the classes, is empty or negative, and for two
+    that look like one.
     """
     if classes is not None:
         if not isinstance(classes, list | tuple) or not classes:
@@ -65,7 +66,7 @@ def _from_csv(root: Path, classes: list[str] | None) -> tuple[pd.DataFrame, list
     _check_labels(path, rows)
     numbered = all(value.isdecimal() for value in rows.label)
     if classes is None:
-        classes = sorted(set(rows.label), key=lambda name: (int(name) if numbered else 0, name))
+        classes = sorted(set(rows.label), key=by_number)
     if numbered and not set(rows.label) <= set(classes):
         labels = base.integers(path, rows.label, rows.line, "a class number", 0, len(classes) - 1)
     else:
@@ -131,7 +132,7 @@ def _from_folders(root: Path, classes: list[str] | None) -> tuple[pd.DataFrame, 
         raise base.absent("folder (no test images)", root, TREE, SOURCE)
     folders = {split: _class_folders(root / split) for split in splits}
     if classes is None:
-        classes = sorted(folders["train"])
+        classes = sorted(folders["train"], key=by_number)
     for split in splits:
         for name, folder in folders[split].items():
             if name not in classes:

@@ -21,6 +21,12 @@ def alike(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
+def by_number(name: str) -> tuple[str | int, ...]:
+    """Key to sort names in which numbers count by their value: 2 before 10, `au2` before `au10`."""
+    parts = re.split(r"(\d{1,99})", name)  # text and digits in turn
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts))
+
+
 def printable(name: str) -> str:
     """A file's name as text that can be written, also if it is not UTF-8."""
     return name.encode("utf-8", "backslashreplace").decode()

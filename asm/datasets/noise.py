@@ -1,14 +1,15 @@
 """Wrong labels on purpose, for the training samples only: what is passed in is what may be changed.
 
-Two kinds are drawn (`corrupt`), two are read: a list that others published (`from_list`) and another
-annotator's labels (`original`). Draws come from NumPy's PCG64 seeded with `seed`, so that equal
-arguments give equal labels on every machine.
+`given_labels` makes them. Two kinds are drawn (`corrupt`), two are read: a list that others published
+(`from_list`) and another annotator's labels (`original`). Draws come from NumPy's PCG64 seeded with `seed`,
+so that equal arguments give equal labels on every machine.
 """
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,9 @@ import pandas as pd
 from asm.basics.errors import InputError
 from asm.datasets.base import integers, read_pairs
 from asm.datasets.images import SUFFIXES
-from asm.datasets.names import same_text
+from asm.datasets.names import alike, same_text
 
 KINDS = ("symmetric", "asymmetric")
-MODES = ("bernoulli", "exact")
 EXCLUDED = -1
 _NUMBERED = re.compile(r"(.*?)(|#[1-9][0-9]*)", re.DOTALL)  # of `base.unique_ids`
 
@@ -36,35 +36,60 @@ FER_PAIRS = {
 }
 
 
+def given_labels(
+    train: pd.DataFrame, classes: Sequence[str], config: Mapping[str, Any], lists: Path
+) -> np.ndarray:
+    """The labels that training sees, int64 [N], by the noise of `config`; -1: the sample is left out.
+
+    Noise may depend on all that the data set's table says of a sample, never on its pixels: for noise that
+    depends on the face, write a list with a program of your own.
+
+    Args:
+        train: the training rows of the data set's table (`FaceDataset.table`).
+        config: `kind` and its options, as a profile's `noises` and params.yaml's `noise` have them.
+        lists: the folder of the lists of noisy labels.
+
+    Raises:
+        InputError: what `corrupt`, `from_list` and `original` refuse; a list that is not there.
+    """
+    true = train["true"].to_numpy()
+    if config["kind"] == "list":
+        path = lists / config["path"]
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; put the list of noisy labels there")
+        return from_list(path, train["id"].tolist(), true, classes, base=config.get("base"))
+    if config["kind"] == "original":
+        if "original_label" not in train:
+            raise InputError("noise kind 'original': this data set holds no second annotator's labels")
+        return original(true, train["original_label"].to_numpy())
+    options = {key: config[key] for key in ("kind", "rate", "seed")}
+    return corrupt(true, classes, pairs=config.get("pairs"), **options)
+
+
 def corrupt(
     true: np.ndarray,
-    num_classes: int,
+    classes: Sequence[str],
     *,
     kind: str,
     rate: float,
     seed: int,
-    mode: str = "bernoulli",
-    classes: Sequence[str] | None = None,
     pairs: Mapping[str, str] | None = None,
 ) -> np.ndarray:
-    """The given labels that noise makes of the `true` ones (int [N], 0..num_classes-1): int64 [N].
+    """The given labels that noise makes of the `true` ones (int [N], 0..K-1): int64 [N].
 
-    symmetric: uniformly another class (the protocol of SCN, RUL and EAC, which the paper follows).
-    asymmetric: the class that `pairs` names for the sample's class, by default `FER_PAIRS`; both are names
+    Each sample that can change does so with probability `rate`.
+    symmetric: to another class, all equally likely (as SCN, RUL and EAC do, which the paper follows).
+    asymmetric: to the class that `pairs` names for the sample's class, by default `FER_PAIRS`; both are names
     among `classes`. A class without a pair, or whose partner in `FER_PAIRS` is not among `classes`, keeps its
     labels.
 
-    mode "bernoulli": each sample that can change does so with probability `rate`; "exact": round(rate * n) of
-    the n samples that can change do (for symmetric, n = N).
-
-    Raises InputError for an unknown kind or mode, a rate outside [0, 1), a pair that is not among `classes`.
+    Raises InputError for an unknown kind, a rate outside [0, 1), a pair that is not among `classes`.
     """
+    num_classes = len(classes)
     if kind not in KINDS:
         raise InputError(
             f"noise: unknown kind {kind!r}; drawn kinds are {', '.join(KINDS)}, read ones list and original."
         )
-    if mode not in MODES:
-        raise InputError(f"noise: unknown mode {mode!r}; expected one of {', '.join(MODES)}.")
     if not 0 <= rate < 1:
         raise InputError(f"noise: expected a rate from 0 to below 1, found {rate!r}.")
     if num_classes < 2:
@@ -74,12 +99,9 @@ def corrupt(
     rng = np.random.Generator(np.random.PCG64(seed))
     target = np.arange(num_classes)
     if kind == "asymmetric":
-        target = _targets(num_classes, classes, pairs)
+        target = _targets(classes, pairs)
     can_change = np.arange(len(true)) if kind == "symmetric" else np.flatnonzero(target[true] != true)
-    if mode == "bernoulli":
-        chosen = can_change[rng.random(len(can_change)) < rate]
-    else:
-        chosen = rng.choice(can_change, size=round(rate * len(can_change)), replace=False)
+    chosen = can_change[rng.random(len(can_change)) < rate]
     given = true.copy()
     if kind == "symmetric":
         given[chosen] = (true[chosen] + rng.integers(1, num_classes, size=len(chosen))) % num_classes
@@ -89,7 +111,7 @@ def corrupt(
 
 
 def from_list(
-    path: Path, ids: Sequence[str], true: np.ndarray, num_classes: int, *, base: int | None = None
+    path: Path, ids: Sequence[str], true: np.ndarray, classes: Sequence[str], *, base: int | None = None
 ) -> np.ndarray:
     """The labels that a list file gives the samples `ids`: int64 [N]; `true` are theirs without noise.
 
@@ -97,27 +119,22 @@ def from_list(
     SCN's `0.1noise_train.txt` (absolute paths, labels from 0). Samples are found by file name, without
     suffix; where several folders hold files of one name, by as many folders above it as tell them apart. A
     name of two samples (`fer0000000` and `fer0000000#2`) is given twice, in their order, or with the `#2`.
-    `base` is the number of the first class: by default 0 if that label occurs, 1 if `num_classes` occurs,
-    else whichever agrees with more of the true labels. Lines for other samples (a test set's) are not used.
+    Lines for other samples (a test set's) are not used.
 
-    Raises InputError for a malformed line, a label outside the classes, a name given twice with different
+    A label is a class's name, or its number in `classes`, of which the first is `base`, 0 or 1. Unless `base`
+    is given, all labels are read in one of these three ways: of those that suit every line the one that
+    agrees with most of the true labels, among equals names before numbers from 1 before numbers from 0.
+
+    Raises InputError for a malformed line, a label that is no class, a name given twice with different
     labels, ids that differ in their suffix alone, and ids that the list does not hold.
     """
     rows = read_pairs(path)
-    raw = integers(
-        path, rows.value, rows.line, "a label", 0 if base is None else base, num_classes - (base == 0)
-    )
-    if base is None and (raw == 0).any() and (raw == num_classes).any():
-        line = rows.line[int(np.flatnonzero(raw == num_classes)[0])]
-        raise InputError(
-            f"{path}, row {line}: the label {num_classes} is too large for {num_classes} classes counted "
-            "from 0, and the list also has the label 0. Correct it, or use the data set that it was made for."
-        )
+    readings = _readings(path, rows, classes, base)
     split = [_NUMBERED.fullmatch(i).groups() for i in ids]
     wanted = [(_parts(name), number) for name, number in split]
     depth = _depth(path, wanted)
     keys = ["/".join(parts[-depth:]) + number for parts, number in wanted]
-    given = _given(path, rows, raw, wanted, depth)
+    given = _given(path, rows, wanted, depth)
     missing = [i for i, key in zip(ids, keys, strict=True) if key not in given]
     if missing:
         extra = sorted(set(given) - set(keys))
@@ -131,14 +148,44 @@ def from_list(
             f"{path}: expected a label for each of the {len(keys)} training samples, but {len(missing)} are "
             f"not in the list: {', '.join(missing[:3])}{more}. {remedy}"
         )
-    found = np.array([given[key] for key in keys], dtype=np.int64)
+    at = np.array([given[key] for key in keys], dtype=np.int64)
+    return max((labels[at] for labels in readings), key=lambda found: int((found == true).sum()))
+
+
+def _readings(path: Path, rows: pd.DataFrame, classes: Sequence[str], base: int | None) -> list[np.ndarray]:
+    """The class of each row, int64 [rows], in each way in which all rows can be read, by preference."""
+    readings = []
     if base is None:
-        true = np.asarray(true)
-        base = int(
-            not (raw == 0).any()
-            and ((raw == num_classes).any() or (found - 1 == true).sum() >= (found == true).sum())
+        number = {alike(name): k for k, name in enumerate(classes)}
+        named = np.array([number.get(alike(value), -1) for value in rows.value], dtype=np.int64)
+        words = np.array([not value.isdecimal() for value in rows.value], dtype=bool)
+        if (words & (named >= 0)).any() and (named < 0).any():
+            row = rows.iloc[int(np.flatnonzero(named < 0)[0])]
+            raise InputError(
+                f"{path}, row {row.line}: expected a class among {', '.join(classes)}; found {row.value!r}."
+            )
+        if (named >= 0).all():
+            readings.append(named)
+            if words.any():
+                return readings
+    count = len(classes)
+    low, high = (0 if base is None else base), count - (base == 0)
+    try:
+        numbers = integers(path, rows.value, rows.line, "a label", low, high)
+    except InputError:
+        if readings:
+            return readings
+        raise
+    for first in (1, 0):
+        if base in (None, first) and ((numbers >= first) & (numbers < count + first)).all():
+            readings.append(numbers - first)
+    if not readings:
+        line = rows.line[int(np.flatnonzero(numbers == count)[0])]
+        raise InputError(
+            f"{path}, row {line}: the label {count} is too large for {count} classes counted from 0, and the "
+            "list also has the label 0. Correct it, or use the data set that it was made for."
         )
-    return found - base
+    return readings
 
 
 def original(true: np.ndarray, original_labels: np.ndarray) -> np.ndarray:
@@ -196,13 +243,8 @@ def _checked(labels: np.ndarray, num_classes: int, low: int) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def _targets(num_classes: int, classes: Sequence[str] | None, pairs: Mapping[str, str] | None) -> np.ndarray:
+def _targets(classes: Sequence[str], pairs: Mapping[str, str] | None) -> np.ndarray:
     """The class that each class becomes, [K]; itself where it has no pair."""
-    if classes is None or len(classes) != num_classes:
-        found = "none" if classes is None else ", ".join(classes)
-        raise InputError(
-            f"noise: asymmetric noise needs the names of the {num_classes} classes, found {found}."
-        )
     number = {name: k for k, name in enumerate(classes)}
     if pairs is None:
         pairs = {a: b for a, b in FER_PAIRS.items() if a in number and b in number}
@@ -214,7 +256,7 @@ def _targets(num_classes: int, classes: Sequence[str] | None, pairs: Mapping[str
     unknown = [name for pair in pairs.items() for name in pair if name not in number]
     if unknown:
         raise InputError(f"noise: pairs: {unknown[0]!r} is not among the classes {', '.join(classes)}.")
-    target = np.arange(num_classes)
+    target = np.arange(len(classes))
     for name, other in pairs.items():
         if name == other:
             raise InputError(
@@ -245,28 +287,34 @@ def _depth(path: Path, wanted: list[tuple[tuple[str, ...], str]]) -> int:
 
 
 def _given(
-    path: Path, rows: pd.DataFrame, labels: np.ndarray, wanted: list[tuple[tuple[str, ...], str]], depth: int
+    path: Path, rows: pd.DataFrame, wanted: list[tuple[tuple[str, ...], str]], depth: int
 ) -> dict[str, int]:
-    """The list's label of each name, as `depth` parts and the number of the sample that has it (`#2`)."""
+    """The row (from 0) of each name, as `depth` parts and the number of the sample that has it (`#2`)."""
     numbers: dict[str, list[str]] = {}
     for parts, number in wanted:
         numbers.setdefault("/".join(parts[-depth:]), []).append(number)
-    found: dict[str, list[tuple[int, int]]] = {}  # label and line
-    for name, label, line in zip(rows.name, labels.tolist(), rows.line, strict=True):
-        found.setdefault("/".join(_parts(name)[-depth:]), []).append((label, line))
+    found: dict[str, list[int]] = {}
+    for row, name in enumerate(rows.name):
+        found.setdefault("/".join(_parts(name)[-depth:]), []).append(row)
     given = {}
     for name, each in found.items():
         of_name = numbers.get(name, [""])
         if of_name == [""]:
-            line = next((line for label, line in each if label != each[0][0]), None)
-            if line is not None:
+            other = next((row for row in each if alike(rows.value[row]) != alike(rows.value[each[0]])), None)
+            if other is not None:
                 raise InputError(
-                    f"{path}, row {line}: {name!r} had another label in row {each[0][1]}. Keep one."
+                    f"{path}, row {rows.line[other]}: {name!r} had another label in row "
+                    f"{rows.line[each[0]]}. Keep one."
                 )
-            given[name] = each[0][0]
+            given[name] = each[0]
             continue
-        for place, number in enumerate(sorted(of_name, key=len)):
-            row = place if len(each) == len(of_name) else int(number[1:] or 1) - 1
-            if row < len(each):
-                given[name + number] = each[row][0]
+        for place, number in enumerate(sorted(of_name, key=_occurrence)):
+            at = place if len(each) == len(of_name) else _occurrence(number) - 1
+            if at < len(each):
+                given[name + number] = each[at]
     return given
+
+
+def _occurrence(number: str) -> int:
+    """Which of a name's samples has the `number`: 1 for the one without, 2 for `#2`, …"""
+    return int(number[1:] or 1)

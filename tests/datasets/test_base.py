@@ -166,6 +166,11 @@ def test_rows_keep_their_line_and_the_columns_asked_for(tmp_path):
     assert table.to_dict("list") == {"b": ["x, y", "z"], "a": ["1", "4"], "line": [2, 4]}
 
 
+def test_a_quoted_note_of_several_lines_is_read_and_rows_are_named_by_their_first(tmp_path):
+    (tmp_path / "t.csv").write_text('a,note\n1,"two\nlines, ""here"""\n2,\n')
+    assert base.read_rows(tmp_path / "t.csv", ["a"]).to_dict("list") == {"a": ["1", "2"], "line": [2, 4]}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -174,6 +179,13 @@ def test_rows_keep_their_line_and_the_columns_asked_for(tmp_path):
         (b"a,b\n1,2\n3\n", "t.csv, row 3: expected 2 fields, found 1"),
         (b"a,b\n1,2,3\n", "t.csv, row 2: expected 2 fields, found 3"),
         (b"a,b\n1,\xff\n", "expected comma-separated UTF-8 text"),
+        # a stray quotation mark swallows the lines that follow: named is the row where it stands
+        (b'a,b,c\n"1,2,3\n4,5,6\n7,8,9\n', "t.csv, row 2: a quotation mark"),
+        (b'a,b,c\n0,0,0\n1,"2,3\n4,5,6\n', "t.csv, row 3: a quotation mark"),
+        (b'a,b,c\n1,2,"3\n4,5,6\n', "t.csv, row 2: a quotation mark"),  # three fields, but two lines are lost
+        (b'a,b,c\n"1,2,3\n4,5,6\n"7",8,9\n', "t.csv, row 2: a quotation mark"),
+        (b'a,b,c\n1,"2,3\n4,"5,6\n', "t.csv, row 2: a quotation mark"),
+        (b'a,b,c\n1,"2,3\n' + 30_000 * b"4,5,6\n", "t.csv, row 2: a quotation mark"),  # over csv's limit
     ],
 )
 def test_a_damaged_table_is_named_with_its_row(tmp_path, content, message):
@@ -241,16 +253,16 @@ def test_only_the_chosen_source_is_imported(tmp_path):
     """So that aligned faces do not depend on the code of another."""
     source = (
         "import sys, pathlib\n"
-        "from asm import datasets, errors\n"
+        "from asm import datasets\n"
+        "from asm.basics.errors import InputError\n"
         "try: datasets.load('rafdb', pathlib.Path('nowhere'))\n"
-        "except errors.InputError: pass\n"
+        "except InputError: pass\n"
         "print(*sorted(m for m in sys.modules if m.startswith('asm.')))"
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [
-        "asm.datasets",
+        *("asm.basics", "asm.basics.errors", "asm.datasets"),
         *(f"asm.datasets.{name}" for name in ("base", "images", "names", "rafdb")),
-        "asm.basics.errors",
     ]
 
 

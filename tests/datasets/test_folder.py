@@ -20,6 +20,7 @@ def tree(tmp_path, picture):
 
 
 def write_csv(root, picture, *rows, header="path,label,split"):
+    root.mkdir(exist_ok=True)
     (root / "labels.csv").write_text("\n".join([header, *rows]) + "\n")
     for name in ("a", "b", "c"):
         picture(root / "images" / f"{name}.png", 60)
@@ -120,6 +121,34 @@ def test_classes_fix_the_order(tree):
     data = load("folder", tree, classes=["sad", "happy"])
     assert data.classes == ("sad", "happy")
     assert data.table.true.tolist() == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [str(k) for k in range(1, 12)],
+        ["08", "9", "010", "11"],
+        ["au2", "au10", "b1"],
+        ["1_neutral", "2_happy", "10_contempt"],
+        ["7", "٨", "x" + "9" * 99],
+    ],
+)
+def test_numbers_in_the_names_of_classes_count_by_their_value(tmp_path, picture, names):
+    """In folders as in a csv file: 2 before 10."""
+    for name in reversed(names):
+        for split in ("train", "test"):
+            picture(tmp_path / "folders" / split / name / "x.png")
+    data = load("folder", tmp_path / "folders")
+    assert data.classes == tuple(names)
+    assert all(
+        f"/{data.classes[k]}/" in path for path, k in zip(data.table.path, data.table.true, strict=True)
+    )
+    rows = [f"images/{k}.png,{name},{split}" for split in ("train", "test") for k, name in enumerate(names)]
+    rows = [row.replace(".png", "t.png") if row.endswith("test") else row for row in rows]
+    root = write_csv(tmp_path / "csv", picture, *rows)
+    for row in rows:
+        picture(root / row.partition(",")[0])
+    assert load("folder", root).classes == tuple(names)
 
 
 def test_an_unexpected_class_folder_is_named(tree, picture):

@@ -150,7 +150,7 @@ def test_a_damaged_noise_list_is_read_or_named(tmp_path_factory, change, base):
     path.write_bytes(change(text.encode()))
 
     def read() -> None:
-        labels = noise.from_list(path, ids, np.array([0, 2, 1, 0]), 3, base=base)
+        labels = noise.from_list(path, ids, np.array([0, 2, 1, 0]), "abc", base=base)
         assert labels.shape == (4,)
         assert set(labels.tolist()) <= {0, 1, 2}
 
