@@ -44,9 +44,9 @@ accept: .venv/installed
 	@test -d "$$RESULTS" || { echo "error: which results? make accept RESULTS=folder [PROFILE=name] [FORCE=1]"; exit 1; }
 	@exec python stages/elsewhere.py accept "$$RESULTS" --profile "$$PROFILE" $${FORCE:+--force}
 
-# The written profiles, from their axes, and every profile's dvc.yaml, from the root's.
+# Every profile's dvc.yaml, from the root's, and cells.yaml, from its profile.yaml.
 profiles: .venv/installed
-	python profiles/generate.py
+	python stages/project.py --rewrite
 
 test: .venv/installed
 	python -m pytest -n $(or $(JOBS),2) --dist loadfile --cov --cov-report=term

@@ -1,7 +1,7 @@
 """The folder of a profile's DVC project: `cd "$(python stages/project.py NAME)" && dvc repro`.
 
 The default profile's is the root. Any other's is profiles/<name>/: profile.yaml is the user's; what is
-lacking beside it (dvc.yaml with the stages of the root's, DVC's own files) is added.
+lacking beside it (cells.yaml, dvc.yaml with the stages of the root's, DVC's own files) is added.
 """
 
 import checkout
@@ -19,7 +19,7 @@ vars:
   - home: ../..
     params: ../../params.yaml
     profile: profile.yaml
-  - profile.yaml
+  - cells.yaml
 """
 CONFIG = "[core]\n    analytics = false\n    check_update = false\n    autostage = true\n"
 FILES = {
@@ -39,7 +39,7 @@ def pipeline(root: Path) -> str:
 def default_profile(root: Path) -> str:
     """The name of the profile that the root's dvc.yaml runs."""
     text = (root / "dvc.yaml").read_text(encoding="utf-8")
-    return re.search(r"^ *- profiles/([^/\n]+)/profile\.yaml", text, re.MULTILINE)[1]
+    return re.search(r"^ *- profiles/([^/\n]+)/cells\.yaml", text, re.MULTILINE)[1]
 
 
 def project(name: str, root: Path) -> Path:
@@ -58,7 +58,30 @@ def project(name: str, root: Path) -> Path:
         if not (folder / path).exists():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")
+    if not (folder / "cells.yaml").exists():
+        update_cells(folder, root)
     return folder
+
+
+def update_cells(folder: Path, root: Path) -> None:
+    """Bring cells.yaml in step with the profile.yaml of the project in `folder`; one that is newer is taken to
+    be, and `configs` looks more closely. Raises InputError for a profile that is not valid."""
+    home = root / "profiles" / default_profile(root) if folder == root else folder
+    profile, cells = home / "profile.yaml", home / "cells.yaml"
+    newer = cells.is_file() and cells.stat().st_mtime_ns > profile.stat().st_mtime_ns
+    if not (newer and f"\nname: {home.name}\n" in cells.read_text(encoding="utf-8")):
+        from asm.grid.cells import write_cells  # here: it takes seconds to import
+
+        write_cells(profile)
+        cells.touch()
+
+
+def rewrite(root: Path) -> None:
+    """Write every profile's dvc.yaml and cells.yaml anew."""
+    for path in sorted(root.glob("profiles/*/profile.yaml")):
+        for name in ("dvc.yaml", "cells.yaml"):
+            (path.parent / name).unlink(missing_ok=True)
+        update_cells(project(path.parent.name, root), root)
 
 
 if __name__ == "__main__":
@@ -66,6 +89,11 @@ if __name__ == "__main__":
     parser.add_argument(
         "name", nargs="?", default="", help="the folder below profiles/; default: the root's profile"
     )
+    parser.add_argument(
+        "--rewrite", action="store_true", help="write every profile's dvc.yaml and cells.yaml anew"
+    )
     args = parser.parse_args()
     with reported():
+        if args.rewrite:
+            rewrite(checkout.ROOT)
         print(project(args.name, checkout.ROOT))

@@ -40,13 +40,14 @@ def main() -> None:
 
     from driver import bring_up_to_date
     from ledger import opened
-    from project import project
+    from project import project, update_cells
 
     from asm.basics.errors import reported
 
     with reported():
         cluster = args.cluster and args.cluster.resolve()
         home = project(args.profile, checkout.ROOT)
+        update_cells(home, checkout.ROOT)
         with opened(home, "repro") as ledger:
             bring_up_to_date(ledger, args.jobs, args.cells_per_gpu, cluster, lambda: bool(received))
             if not received:

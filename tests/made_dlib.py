@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asm.parts.dlib import DLIB_MEAN, EMBEDDING, Layer
+from asm.parts.weights.dlib import DLIB_MEAN, EMBEDDING, Layer
 
 # channels and blocks of each part; the first block of all but the first part halves the map
 PARTS = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))

@@ -10,19 +10,18 @@ import yaml
 from tiny import PARAMS, make_data, make_method, weak_options
 from torchvision.models import resnet18
 
-from asm.basics import yaml as schema
 from asm.basics.errors import InputError
 from asm.grid import resolve as grid
 from asm.grid.params import METHODS
-from asm.grid.profile import Profile
+from asm.grid.profile import parse_profile
 from asm.parts import backbones
 from asm.parts.backbones.dlib29 import Dlib29
 from asm.parts.backbones.resnet18 import ResNet18
 from asm.parts.batches import Samples
 from asm.parts.weights import read_weights
+from asm.parts.weights.synthetic import regress_action_units
 from asm.training.epoch import run_epoch
 from asm.training.optimization import build_optimizer
-from asm.training.pretraining import regress_action_units
 
 ROOT = Path(__file__).resolve().parents[1]
 SECOND = ROOT / "tests" / "backbones"
@@ -114,9 +113,9 @@ def test_an_image_that_is_too_small_for_the_backbone_is_refused_at_configuration
     content["training"] |= {"image_size": 55, "backbone": "dlib29"}
     message = r"training\.image_size: dlib29 needs images of 56 pixels or more, found 55"
     with pytest.raises(InputError, match=message):
-        grid.grid(PARAMS, schema.parse(Profile, content, "test profile"), "test")
+        grid.grid(PARAMS, parse_profile(content, "test profile"), "test")
     content["training"]["image_size"] = 56
-    grid.grid(PARAMS, schema.parse(Profile, content, "test profile"), "test")
+    grid.grid(PARAMS, parse_profile(content, "test profile"), "test")
 
 
 def test_to_ask_for_the_size_changes_nothing():

@@ -13,16 +13,11 @@ import yaml
 from tiny_pipeline import ROOT, Workspace, make_workspace
 
 from asm.basics.code import code_hash, imported
+from asm.basics.named import names
+from asm.datasets import source_names
 
 SMOKE = (ROOT / "profiles" / "smoke" / "profile.yaml").read_text()
-METHODS = sorted(
-    path.stem for path in (ROOT / "asm" / "methods").glob("*.py") if path.stem not in ("__init__", "base")
-)
-SOURCES = sorted(
-    path.stem
-    for path in (ROOT / "asm" / "datasets").glob("*.py")
-    if "def load(" in path.read_text() and path.stem != "__init__"
-)
+METHODS, WEIGHTS, SOURCES = names("asm.methods"), names("asm.parts.weights"), source_names()
 
 
 def training(method: str) -> dict:
@@ -33,7 +28,7 @@ def training(method: str) -> dict:
 INSTANCES = {
     **{f"train@{method}": ("train", training(method)) for method in METHODS},
     **{f"align@{source}": ("align", {"source": source}) for source in SOURCES},
-    "init": ("init", {"backbone": "resnet18"}),
+    **{f"init@{kind}": ("init", {"weights": kind, "backbone": "resnet18"}) for kind in WEIGHTS},
     "features": ("features", {"backbone": "resnet18"}),
     **{stage: (stage, {}) for stage in ("configs", "render", "corrupt", "evaluate", "tsne", "report")},
 }
@@ -83,7 +78,7 @@ def test_an_edit_of_eq_3_changes_the_methods_that_import_it_and_not_the_baseline
     trained = {name for name in changed(copy) if name.startswith("train@")}
     assert trained == {"train@asm", "train@man"}
     assert {"evaluate"} <= changed(copy)  # it judges by Eq. 3 too
-    assert not {"init", "align@rafdb", "render"} & changed(copy)
+    assert not {"init@dlib", "align@rafdb", "render"} & changed(copy)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +86,7 @@ def test_an_edit_of_eq_3_changes_the_methods_that_import_it_and_not_the_baseline
     [
         ("asm/methods/scn.py", "return order[:count]", "return order[: count + 1]", {"train@scn"}),
         ("asm/datasets/rafdb.py", "def load(", "EXTRA = 1\n\n\ndef load(", {"align@rafdb"}),
+        ("asm/parts/weights/dlib.py", "CALIBRATION_FACES = 300", "CALIBRATION_FACES = 200", {"init@dlib"}),
         (
             "stages/tsne.py",
             "embed_run(args.run, args.out)",
@@ -105,7 +101,9 @@ def test_an_edit_changes_what_it_touches_and_nothing_else(copy, file, old, new, 
 
 
 def test_imports_that_were_missed_when_they_were_listed_by_hand():
-    assert "asm.faces.alignment" in imported("init", {"backbone": "resnet18"})  # it crops the rendered faces
+    drawn = imported("init", {"weights": "synthetic", "backbone": "resnet18"})
+    assert {"asm.faces.alignment", "asm.rendered.renderer"} <= set(drawn)
+    assert "asm.rendered.renderer" not in imported("init", {"weights": "none", "backbone": "resnet18"})
     parts = {"a": {"source": "affectnet"}, "b": {"source": "rafdb"}}
     union = imported("align", {"source": "union", "options": {"parts": parts}})
     assert {"asm.datasets.union", "asm.datasets.affectnet", "asm.datasets.rafdb"} <= set(union)
@@ -202,7 +200,6 @@ LISTED = """\
 training: {input: aligned, image_size: 32, width: 4, epochs: 1, warmup_epochs: 0, batch_size: 8}
 render:
   synthetic: {train: 14, valid: 7, test: 7}
-frozen: {}
 datasets:
   synthetic: {source: synthetic, root: data/rendered/synthetic}
 noises:
@@ -210,10 +207,7 @@ noises:
 inits:
   none: {weights: none}
 cells:
-  base: {dataset: synthetic, noise: list, method: baseline, init: none, seed: 0}
-out_of_sample: {}
-tsne: [base]
-headline: {title: tiny, baseline: base, asm: base}
+  base: {dataset: synthetic, noise: list, method: baseline}
 """
 
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from asm.basics.errors import InputError
-from asm.parts import dlib
 from asm.parts.backbones.dlib29 import Dlib29
 from asm.parts.views import evaluation_view
+from asm.parts.weights import dlib
+from asm.parts.weights.base import align_rendered
 from asm.rendered.dataset import render_action_units
-from asm.training.pretraining import align_rendered
 
 INSTALLED = importlib.util.find_spec(dlib.PACKAGE) is not None
 needs_package = pytest.mark.skipif(not INSTALLED, reason=f"no dlib weights here: {dlib.INSTALL}")

@@ -18,7 +18,6 @@ training:
    batch_size: 8}
 render:
   synthetic: {train: 28, valid: 7, test: 14}
-frozen: {synthetic: au}
 datasets:
   synthetic: {source: synthetic, root: data/rendered/synthetic}
 noises:
@@ -26,11 +25,8 @@ noises:
 inits:
   au: {weights: synthetic, faces: 14, epochs: 1}
 cells:
-  asm: {dataset: synthetic, noise: n30, method: asm, init: au, seed: 0}
-out_of_sample:
-  asm: {dataset: synthetic, noise: n30, init: au}
-tsne: [asm]
-headline: {title: tiny, baseline: asm, asm: asm}
+  asm: {dataset: synthetic, noise: n30, method: asm}
+out_of_sample: [asm]
 """
 
 

@@ -11,7 +11,7 @@ from asm.basics import yaml as schema
 from asm.basics.errors import InputError
 from asm.grid import resolve as grid
 from asm.grid.params import METHODS
-from asm.grid.profile import Profile
+from asm.grid.profile import Profile, load_profile, parse_profile
 from asm.methods.config import Training
 from asm.training.features import Features
 
@@ -30,11 +30,8 @@ inits:
   dlib: {weights: dlib}
   none: {weights: none}
 cells:
-  base: {dataset: synthetic, noise: n30, method: baseline, init: dlib, seed: 0}
-  asm: {dataset: synthetic, noise: n30, method: asm, init: dlib, seed: 0}
-out_of_sample: {}
-tsne: [asm]
-headline: {title: tiny, baseline: base, asm: asm}
+  base: {dataset: synthetic, noise: n30, method: baseline}
+  asm: {dataset: synthetic, noise: n30, method: asm}
 """)
 
 
@@ -48,7 +45,7 @@ def merged(content: dict, changes: dict) -> dict:
 
 
 def profile(**changes) -> Profile:
-    return schema.parse(Profile, merged(CONTENT, changes), "test profile")
+    return parse_profile(merged(CONTENT, changes), "test profile")
 
 
 def refused(message: str, **changes) -> None:
@@ -98,10 +95,15 @@ def test_a_frozen_backbone_belongs_to_its_input_and_only_there():
     refused(
         message, frozen={"synthetic": "dlib"}, training={"input": "aligned", "hidden": None, "dropout": 0.0}
     )
+
+
+def test_the_frozen_backbone_need_not_be_named_where_there_is_one():
     content = copy.deepcopy(CONTENT)
-    content["frozen"] = {}
-    with pytest.raises(InputError, match=message):
-        schema.parse(Profile, content, "test profile")
+    del content["frozen"]
+    with pytest.raises(InputError, match=r"frozen: missing; which of the inits \['dlib', 'none'\]"):
+        parse_profile(content, "test profile")
+    del content["inits"]["none"]
+    assert parse_profile(content, "test profile").frozen == {"synthetic": "dlib"}
 
 
 @pytest.mark.parametrize(
@@ -113,13 +115,13 @@ def test_a_frozen_backbone_belongs_to_its_input_and_only_there():
         (
             {
                 "datasets": {"other": CONTENT["datasets"]["synthetic"]},
-                "cells": {"asm": {"dataset": "other"}},
+                "cells": {"asm": {"dataset": "other", "init": "dlib"}},
             },
             r"cells\.asm: there are no features of 'other' by 'dlib'",
         ),
         (
             {"training": {"width": 16}},
-            r"inits\.dlib: weights 'dlib' need training\.backbone dlib29 and width 32",
+            r"inits\.dlib: weights 'dlib' need training\.backbone dlib29 and training\.width 32",
         ),
         ({"training": {"backbone": "resnet18"}}, r"inits\.dlib: weights 'dlib' need"),
         ({"training": {"image_size": 48}}, r"training\.image_size: dlib29 needs images of 56 pixels"),
@@ -179,7 +181,8 @@ def test_the_features_stage_is_told_what_it_reads(tmp_path):
     }
     init = yaml.safe_load(files["init/dlib.yaml"])
     assert init.pop("code")
-    assert init == {"weights": "dlib", "backbone": "dlib29", "width": 32, "size": 112}
+    network = {"backbone": "dlib29", "width": 32, "image_size": 112}
+    assert init == {"weights": "dlib", "network": network}
 
     def touched(key: str, **changes) -> set[str]:
         section = getattr(PARAMS, key).model_copy(update=changes)
@@ -193,6 +196,6 @@ def test_the_features_stage_is_told_what_it_reads(tmp_path):
 
 
 def test_without_features_the_stage_has_no_instance(tmp_path):
-    smoke = yaml.safe_load((Path(__file__).parents[1] / "profiles" / "smoke" / "profile.yaml").read_text())
-    files = written(PARAMS, schema.parse(Profile, smoke, "smoke"), tmp_path)
+    smoke = load_profile(Path(__file__).parents[1] / "profiles" / "smoke" / "profile.yaml")
+    files = written(PARAMS, smoke, tmp_path)
     assert not any(name.startswith("features") for name in files)

@@ -15,6 +15,7 @@ from odd import VALUES, damage, works_or_says_why
 
 from asm.basics.errors import InputError
 from asm.basics.yaml import dump_yaml, read_yaml
+from asm.grid.cells import cells_text
 from asm.grid.params import load_params
 from asm.grid.profile import load_profile
 from asm.grid.resolve import write_configs
@@ -33,6 +34,7 @@ def project(tmp_path_factory) -> Path:
 
 def resolve(root: Path) -> None:
     profile = load_profile(root / "profile.yaml")
+    cells_text(profile, "test")
     write_configs(load_params(root / "params.yaml"), profile, "test", root / "configs")
 
 

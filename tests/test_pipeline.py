@@ -173,18 +173,21 @@ def test_what_is_lost_before_dvc_has_it_is_not_made_again(workspace):
 
 
 def test_a_missing_data_set_stops_in_align_and_spares_the_reports(workspace):
-    profile = workspace.path / "profiles" / "tiny" / "profile.yaml"
-    before, metrics = profile.read_text(), workspace.metrics("base")
+    profile, cells = (workspace.path / "profiles" / "tiny" / f"{name}.yaml" for name in ("profile", "cells"))
+    before, metrics = (profile.read_text(), cells.read_text()), workspace.metrics("base")
     try:
         profile.write_text(
-            before.replace(
+            before[0].replace(
                 "{source: synthetic, root: data/rendered/synthetic}",
                 "{source: rafdb, root: data/raw/weights}",
             )
         )
         output = workspace.run("dvc", "repro", expect=255)
+        assert "cells.yaml: was not what profile.yaml says, and has been written anew" in output
+        output = workspace.run("dvc", "repro", expect=255)
         assert "list_patition_label.txt" in output  # the expected tree
         assert "Traceback" not in output
     finally:
-        profile.write_text(before)
+        profile.write_text(before[0])
+        cells.write_text(before[1])
     assert workspace.metrics("base") == metrics

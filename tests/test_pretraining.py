@@ -8,8 +8,8 @@ from tiny import PARAMS, weak_options
 from asm.basics.errors import InputError
 from asm.faces.alignment import template
 from asm.parts import backbones
-from asm.training import pretraining
-from asm.training.pretraining import Pretrain
+from asm.parts.weights.base import align_rendered
+from asm.parts.weights.synthetic import Pretrain, regress_action_units
 
 CPU = torch.device("cpu")
 
@@ -26,7 +26,7 @@ def ramps(count: int, scale: int = 1) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_crop_lies_where_the_landmarks_say():
     images, landmarks = ramps(2)
-    faces = pretraining.align_rendered(images, landmarks, 32, jitter=0.0, seed=0)
+    faces = align_rendered(images, landmarks, 32, jitter=0.0, seed=0)
     assert faces.shape == (2, 32, 32, 3)
     assert faces.dtype == torch.uint8
     u = np.arange(32)
@@ -37,19 +37,17 @@ def test_a_crop_lies_where_the_landmarks_say():
 
 def test_jitter_moves_each_face_by_itself_and_repeats_itself():
     images, landmarks = ramps(3)
-    exact = pretraining.align_rendered(images, landmarks, 32, jitter=0.0, seed=0)
-    faces = pretraining.align_rendered(images, landmarks, 32, jitter=0.05, seed=0)
+    exact = align_rendered(images, landmarks, 32, jitter=0.0, seed=0)
+    faces = align_rendered(images, landmarks, 32, jitter=0.05, seed=0)
     assert not torch.equal(faces[0], faces[1])
     assert not any(torch.equal(face, exact[0]) for face in faces)
-    assert torch.equal(faces, pretraining.align_rendered(images, landmarks, 32, jitter=0.05, seed=0))
-    assert not torch.equal(faces, pretraining.align_rendered(images, landmarks, 32, jitter=0.05, seed=1))
+    assert torch.equal(faces, align_rendered(images, landmarks, 32, jitter=0.05, seed=0))
+    assert not torch.equal(faces, align_rendered(images, landmarks, 32, jitter=0.05, seed=1))
 
 
 def test_jitter_is_a_share_of_the_eyes_distance():
     """So the same face drawn twice as large is cropped alike."""
-    crops = [
-        pretraining.align_rendered(*ramps(2, scale), 32, jitter=0.05, seed=4).int() for scale in (1, 2, 3)
-    ]
+    crops = [align_rendered(*ramps(2, scale), 32, jitter=0.05, seed=4).int() for scale in (1, 2, 3)]
     for crop in crops[1:]:
         assert (crop - crops[0]).abs().max() <= 4  # of 255; half a pixel of shift, and rounding
 
@@ -73,9 +71,7 @@ def regress(targets_scale: float = 1.0, epochs: int = 8, flip: float = 0.5, **op
     faces, targets = half_lit()
     options = pretrain_options(**{"lr": 0.01, **options})
     weak = weak_options(flip=flip, erasing=0.0)
-    return pretraining.regress_action_units(
-        faces, targets * targets_scale, "resnet18", 4, epochs, options, weak, CPU
-    )
+    return regress_action_units(faces, targets * targets_scale, "resnet18", 4, epochs, options, weak, CPU)
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +109,7 @@ def test_without_learning_the_error_is_measured_in_the_targets_variance():
     """A network that is almost not updated is no better than the mean; a perfect one would have 0."""
     faces, targets = half_lit()
     options = pretrain_options(lr=1e-12)
-    _, errors = pretraining.regress_action_units(
-        faces, targets, "resnet18", 4, 1, options, weak_options(), CPU
-    )
+    _, errors = regress_action_units(faces, targets, "resnet18", 4, 1, options, weak_options(), CPU)
     assert errors[0] > 0.8
 
 

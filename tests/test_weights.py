@@ -1,5 +1,7 @@
 """Weights files good and bad."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -7,6 +9,7 @@ from safetensors.torch import save_file
 from asm.basics.errors import InputError
 from asm.parts import weights
 from asm.parts.backbones.resnet18 import ResNet18
+from asm.parts.weights.base import configured
 
 
 @pytest.fixture
@@ -83,11 +86,17 @@ def test_another_width_is_refused(tmp_path, state):
         weights.read_weights(tmp_path / "w.pth", "resnet18", 8)
 
 
+def made(kind: str, files: Path) -> None:
+    network = {"backbone": "resnet18", "width": 64, "image_size": 32}
+    entry, *rest = configured({"weights": kind, "path": "w.pth", "network": network}, "x.yaml")
+    entry.make(files, *rest)
+
+
 def test_a_missing_file_says_where_to_get_it(tmp_path):
     with pytest.raises(InputError, match=r"w\.pth: no such weights file; get resnet18_msceleb"):
-        weights.read_weights(tmp_path / "w.pth", "resnet18", 64, "msceleb")
+        made("msceleb", tmp_path)
     with pytest.raises(InputError, match="IMAGENET1K_V1"):
-        weights.read_weights(tmp_path / "w.pth", "resnet18", 64, "imagenet")
+        made("imagenet", tmp_path)
 
 
 class Surprise:

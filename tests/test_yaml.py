@@ -11,7 +11,7 @@ from asm.basics import yaml as schema
 from asm.basics.errors import InputError
 from asm.grid import params
 from asm.grid import resolve as grid
-from asm.grid.profile import Profile
+from asm.grid.profile import parse_profile
 
 NUMBERS = {
     "1e-5": 1e-5,
@@ -67,7 +67,7 @@ def test_a_noise_named_no_is_one(read, tmp_path):
     content = small(x={"noise": "no"})
     text = yaml.safe_dump(content).replace("'no'", "no")
     text = text.replace("\nnoises:\n", "\nnoises:\n  no: {kind: symmetric, rate: 0.1}\n")
-    profile = schema.parse(Profile, read(text), "profile")
+    profile = parse_profile(read(text), "profile")
     assert profile.cells["x"].noise == "no"
     grid.write_configs(PARAMS, profile, "test", tmp_path / "configs")
     assert schema.read_yaml(tmp_path / "configs" / "train" / "x.yaml")["noise"] == "no"
@@ -78,7 +78,7 @@ def test_a_number_where_a_name_belongs_is_told_to_be_quoted():
     content = small()
     content["cells"]["base"]["noise"] = 10
     with pytest.raises(InputError, match=r"cells\.base\.noise: .*string \(found 10\); put it in quotes"):
-        schema.parse(Profile, content, "profile")
+        parse_profile(content, "profile")
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,14 @@ def test_a_number_where_a_name_belongs_is_told_to_be_quoted():
     [
         (b"a: caf\xe9", "expected UTF-8 text, found: .*0xe9.*save it as UTF-8"),
         (b"\xff\xfea\x00:\x00", "expected UTF-8 text"),
-        ('a: "\\ud800"', "line 1, column 4: half a surrogate pair"),
+        ('a: "\\ud800"', "line 1, column 7: found invalid Unicode character escape code"),
+        ("a: 1\nb: 2\na: 3", 'line 3, column 1: found duplicate key "a"'),
         ("a: !!int x", "not valid YAML: ValueError: .*'x'"),
         ("a: !!bool x", "not valid YAML: KeyError"),
-        ("a: !!timestamp x", "not valid YAML: AttributeError"),
+        ("a: !!timestamp x", "line 1, column 4: failed to construct timestamp"),
         ("a: " + "9" * 5000, "not valid YAML: ValueError: .*4300 digits"),
-        ("a: " + "[" * 5000, "not valid YAML: RecursionError"),
-        ("a: {[1]: 2}", "line 1, column 5: found unhashable key"),
-        ("a:\n\tb: 1", "line 2, column 1: found character '\\\\t'"),
+        ("a: " + "[" * 5000, "not valid YAML: line 2, column 1"),
+        ("a:\n\tb: 1", "line 2, column 1: found character that cannot start any token"),
         ("a: \x07", "not valid YAML: ReaderError"),
         ("a: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
     ],

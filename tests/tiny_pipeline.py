@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from asm.basics.code import imported
+from asm.grid.cells import write_cells
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,7 +18,6 @@ TINY = """\
 training: {input: aligned, image_size: 32, width: 4, epochs: 3, warmup_epochs: 1, batch_size: 8}
 render:
   synthetic: {train: 28, valid: 7, test: 14}
-frozen: {}
 datasets:
   synthetic: {source: synthetic, root: data/rendered/synthetic}
 noises:
@@ -25,15 +25,11 @@ noises:
 inits:
   none: {weights: none}
 cells:
-  base: {dataset: synthetic, noise: n30, method: baseline, init: none, seed: 0}
-  asm:
-    {dataset: synthetic, noise: n30, method: asm, init: none, seed: 0, set: {thresholds: {adaptive: false}}}
-  pinned:
-    {dataset: synthetic, noise: n30, method: asm, init: none, seed: 0, set: {thresholds: {init_clean: 0.9}}}
-out_of_sample:
-  asm: {dataset: synthetic, noise: n30, init: none}
+  base: {dataset: synthetic, noise: n30, method: baseline}
+  asm: {dataset: synthetic, noise: n30, method: asm, set: {thresholds: {adaptive: false}}}
+  pinned: {dataset: synthetic, noise: n30, method: asm, set: {thresholds: {init_clean: 0.9}}}
+out_of_sample: [asm]
 tsne: [asm]
-headline: {title: tiny, baseline: base, asm: asm}
 """
 
 
@@ -116,6 +112,7 @@ def make_workspace(path: Path, profile: str = TINY) -> Workspace:
     (path / "dvc.yaml").write_text(pipeline.replace("profiles/demo/", "profiles/tiny/"))
     (path / "profiles" / "tiny").mkdir(parents=True)
     (path / "profiles" / "tiny" / "profile.yaml").write_text(profile)
+    write_cells(path / "profiles" / "tiny" / "profile.yaml")
     for folder in ("weights", "noise"):
         (path / "data" / "raw" / folder).mkdir(parents=True)
         shutil.copy(ROOT / "data" / "raw" / folder / "README.md", path / "data" / "raw" / folder)

@@ -12,14 +12,13 @@ from typing import Any
 from asm.basics.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-_CELL = {"method": "asm.methods", "backbone": "asm.parts.backbones"}
-# Modules that a stage's configuration chooses: the value of such a key, at any depth, names a file there.
-CHOSEN = {
-    "align": {"source": "asm.datasets"},
-    "init": {"backbone": "asm.parts.backbones"},
-    "features": {"backbone": "asm.parts.backbones"},
-    "train": _CELL,
-    "out_of_sample": _CELL,
+# Where a configuration chooses among modules by their names: the value of such a key, at any depth, is a file
+# there. It counts for the stages that import the package.
+CHOICES = {
+    "method": "asm.methods",
+    "backbone": "asm.parts.backbones",
+    "weights": "asm.parts.weights",
+    "source": "asm.datasets",
 }
 
 
@@ -45,8 +44,8 @@ def check_code(path: Path, stage: str, config: dict[str, Any]) -> None:
 def imported(stage: str, config: dict[str, Any], root: Path = ROOT) -> dict[str, Path]:
     """Name and file of each module in `code_hash`."""
     scripts = root / "stages"
-    waiting = [stage, *_chosen(config, CHOSEN.get(stage, {}))]
-    found: dict[str, Path] = {}
+    chosen = _chosen(config)
+    waiting, found = [stage], {}
     while waiting:
         name = waiting.pop()
         path = _file(scripts if "." not in name and name != "asm" else root, name)
@@ -56,14 +55,15 @@ def imported(stage: str, config: dict[str, Any], root: Path = ROOT) -> dict[str,
         package = name.rpartition(".")[0]
         waiting += [package] if package else []
         waiting += _parsed(path).imports
+        waiting += [choice for choice in chosen if choice.rpartition(".")[0] == name]
     return found
 
 
-def _chosen(config: Any, packages: dict[str, str]) -> list[str]:
+def _chosen(config: Any) -> list[str]:
     if not isinstance(config, dict):
         return []
-    named = [f"{packages[key]}.{value}" for key, value in config.items() if key in packages]
-    return named + [name for value in config.values() for name in _chosen(value, packages)]
+    named = [f"{CHOICES[key]}.{value}" for key, value in config.items() if key in CHOICES]
+    return named + [name for value in config.values() for name in _chosen(value)]
 
 
 def _file(root: Path, name: str) -> Path | None:

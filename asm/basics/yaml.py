@@ -1,11 +1,13 @@
 """Typed yaml: sections whose unknown or ill-typed keys are errors that name the file and the key."""
 
-import re
-from pathlib import Path
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
 
 from asm.basics.errors import InputError
 
@@ -28,63 +30,52 @@ T = TypeVar("T", bound=Section)
 _SHOWN = 10  # faults of one file
 
 
-# Plain scalars by YAML 1.2, as DVC reads the same files: 1e-5 is a number; no, on and 1:30 are text. The
-# first that fits counts.
-_SCALARS = {
-    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    "int": (r"[-+]?(?:0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)", "-+0123456789"),
-    "float": (
-        r"[-+]?(?:(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))"
-        r"|\.(?:nan|NaN|NAN)",
-        "-+.0123456789",
-    ),
-    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    "merge": (r"<<", "<"),
-}
+def below(folder: str) -> Callable[[str], str]:
+    """A check of a path that a setting names: it has to lie below `folder`, which DVC watches, so that
+    another file under the same name is noticed."""
 
+    def check(path: str) -> str:
+        parts = PurePosixPath(path).parts
+        if PurePosixPath(path).is_absolute() or ".." in parts or not parts:
+            raise ValueError(f"the path '{path}' is not below {folder}; put the file there and give its name")
+        if PurePosixPath(path).is_relative_to(folder):
+            raise ValueError(f"the path '{path}' is taken from {folder}; leave that part out")
+        return path
 
-class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: dict = {}
-
-    def integer(self, node: yaml.ScalarNode) -> int:
-        text = self.construct_scalar(node).replace("_", "")
-        return int(text, 0 if text.lstrip("-+")[:2] in ("0b", "0o", "0x") else 10)
-
-    def text(self, node: yaml.ScalarNode) -> str:
-        text = self.construct_scalar(node)
-        if any("\ud800" <= c <= "\udfff" for c in text):
-            raise yaml.constructor.ConstructorError(None, None, "half a surrogate pair", node.start_mark)
-        return text
+    return check
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what either YAML 1.1 or 1.2 would not read as the text that it is."""
+    """Quotes each text but plain words, which YAML 1.1 and 1.2 might read as something else."""
 
     def text(self, value: str) -> yaml.ScalarNode:
-        style = '"' if re.search("[\x85\u2028\u2029]", value) else None  # else read back as line ends
-        return self.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+        plain = value[:1].isalpha() and value.isascii() and value.isprintable()
+        return self.represent_scalar("tag:yaml.org,2002:str", value, style=None if plain else '"')
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
-for _name, (_pattern, _first) in _SCALARS.items():
-    for _either in (_Loader, _Dumper):
-        _either.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"^(?:{_pattern})$"), _first)
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.integer)
-_Loader.add_constructor("tag:yaml.org,2002:str", _Loader.text)
 _Dumper.add_representer(str, _Dumper.text)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read one YAML 1.2 mapping; raise InputError for a missing or malformed file."""
+    """Read one YAML 1.2 mapping, as DVC reads the same file: 1e-5 is a number; no, on and 1:30 are text.
+
+    Raises:
+        InputError: the file is missing or malformed, or a key stands twice in a mapping.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, found: {error}; save it as UTF-8") from error
-    except yaml.MarkedYAMLError as error:
+    except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise InputError(f"{path}: not valid YAML: {where}{error.problem or error.context}") from error
+        found = " ".join(str(error.problem or error.context).split())
+        raise InputError(f"{path}: not valid YAML: {where}{found}") from error
     except Exception as error:  # its constructors raise whatever a value such as `!!int x` makes them raise
         found = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{path}: not valid YAML: {found}") from error
@@ -95,7 +86,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def dump_yaml(content: dict[str, Any]) -> str:
     """Text that `read_yaml` reads as `content`, its keys sorted."""
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=True, allow_unicode=True)
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=True, allow_unicode=True, width=float("inf"))
+
+
+def dump_rows(content: dict[str, Any]) -> str:
+    """The same in the order of its keys, with what holds nothing deeper on one line."""
+    options = {"sort_keys": False, "default_flow_style": None, "width": float("inf")}
+    return yaml.dump(content, Dumper=_Dumper, allow_unicode=True, **options)
 
 
 def parse(model: type[T], content: dict[str, Any], where: str) -> T:

@@ -1,36 +1,59 @@
 """Data sets by their source, the name of a file here: its `load` gives a checked `FaceDataset`.
 
-To add one: its file and its tests.
+To add one: its file and its tests. The file has `TITLE`, how reports print it; `CLASSES` where they are known
+before it is read; and, where the ASM paper reports it, `PAPER`: number of classes -> its column in
+asm/report/paper.yaml.
 """
 
 import inspect
 import os
-import pkgutil
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+from asm.basics import named
 from asm.basics.errors import InputError
 from asm.datasets.base import FaceDataset
 
-NO_SOURCES = ("base", "corrections", "images", "names", "noise")  # the other files beside this one
-
 
 def source_names() -> list[str]:
-    """All sources: the files here that read a data set."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in NO_SOURCES)
+    """All sources: the files here that have a `load`."""
+    return [name for name in named.names(__name__) if hasattr(import_module(f"{__name__}.{name}"), "load")]
+
+
+def describe(source: str, options: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a data set before it is read: `title`, how reports print it; the number of `classes`,
+    None for a folder of the user's own; `paper`, its column in the paper's tables, None where it has none.
+    Raises InputError for an unknown source."""
+    module = _source(source)
+    usual = options.get("classes") or getattr(module, "CLASSES", None)
+    classes = options.get("num_classes", len(usual) if isinstance(usual, list | tuple) else None)
+    if not isinstance(classes, int):
+        return {"title": module.TITLE, "classes": None, "paper": None}
+    other = f" ({classes} classes)" if "num_classes" in options and classes != len(usual or ()) else ""
+    column = getattr(module, "PAPER", {}).get(classes)
+    return {"title": module.TITLE + other, "classes": classes, "paper": column}
+
+
+def _source(name: str) -> ModuleType:
+    """asm/datasets/<name>.py. Only that file is imported: aligned faces depend on no other source's."""
+    known = find_spec(f"{__name__}.{name}") if name.isidentifier() else None
+    module = known and import_module(f"{__name__}.{name}")
+    if module is None or not hasattr(module, "load"):
+        raise InputError(f"unknown data set source {name!r}; expected one of {', '.join(source_names())}.")
+    return module
 
 
 def load(source: str, root: Path, corrections: str | None = None, **options: object) -> FaceDataset:
-    """Read the data set under `root` by asm/datasets/<source>.py. Only that file is imported, so that aligned
-    faces depend on no other source's. `corrections`: a csv file in `root`, applied to what any source reads
-    (asm/datasets/corrections.py).
+    """Read the data set under `root` by asm/datasets/<source>.py. `corrections`: a csv file in `root`, applied
+    to what any source reads (asm/datasets/corrections.py).
 
     Raises InputError for an unknown source or option, for a missing or damaged data set, and for a folder of
     it that is a link: what changes behind it would go unnoticed.
     """
-    if source not in source_names():
-        raise InputError(f"unknown data set source {source!r}; expected one of {', '.join(source_names())}.")
-    loader = import_module(f"asm.datasets.{source}").load
+    loader = _source(source).load
     known = [p for p in inspect.signature(loader).parameters if p != "root"]
     unknown = [key for key in options if key not in known]
     if unknown:

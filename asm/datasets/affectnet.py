@@ -21,6 +21,8 @@ CLASSES = (
     "anger",
     "contempt",
 )  # ids 0 to 7
+TITLE = "AffectNet"
+PAPER = {7: "affectnet7", 8: "affectnet8"}
 LAST_ID = 10  # 8 none, 9 uncertain, 10 no face
 IMAGES = "Manually_Annotated_Images"
 CSV = {"train": "training.csv", "test": "validation.csv"}

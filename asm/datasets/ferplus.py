@@ -18,6 +18,8 @@ from asm.basics.errors import InputError
 from asm.datasets import base
 
 CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+TITLE = "FER+"
+PAPER = {7: "ferplus", 8: "ferplus"}
 VOTES = (*CLASSES, "unknown", "nf")  # nf: no face
 FER2013_CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")  # ids 0 to 6
 FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}

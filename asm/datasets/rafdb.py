@@ -8,6 +8,8 @@ from asm.basics.errors import InputError
 from asm.datasets import base
 
 CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")  # RAF ids 1 to 7
+TITLE = "RAF-DB"
+PAPER = {7: "rafdb"}
 LIST = "EmoLabel/list_patition_label.txt"  # spelt so in the release
 FOLDERS = {"aligned": "Image/aligned", "original": "Image/original"}
 TREE = """

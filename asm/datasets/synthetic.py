@@ -10,6 +10,7 @@ from asm.basics.errors import InputError
 from asm.datasets import base
 from asm.rendered import CLASSES
 
+TITLE = "rendered faces"
 _COLUMNS = {
     "id": str,
     "path": str,

@@ -5,7 +5,7 @@ The one place of their values: no default stands in the code. An unknown, missin
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, create_model, model_validator
 
@@ -13,10 +13,11 @@ from asm.basics.yaml import Positive, Section, Seed, parse, read_yaml
 from asm.methods import method_class, method_names
 from asm.methods.config import Optimizer, Sampling
 from asm.parts.views import Augment
+from asm.parts.weights.base import weights_class, weights_names
 from asm.training.features import Features
-from asm.training.pretraining import Pretrain
 
 METHODS = {name: method_class(name) for name in method_names()}
+WEIGHTS = {name: weights_class(name) for name in weights_names()}
 
 
 class Align(Section):
@@ -32,18 +33,20 @@ class Noise(Section):
     """How labels are corrupted (§4.3)."""
 
     seed: Seed
-    mode: Literal["bernoulli", "exact"]
 
 
-_OF_METHODS = {name: kind for method in METHODS.values() for name, kind in method.sections.items()}
+_DECLARED = {
+    name: (section, ...)
+    for kind in (*METHODS.values(), *WEIGHTS.values())
+    for name, section in kind.sections.items()
+}
 
 
-class Params(create_model("MethodParams", __base__=Section, **{k: (v, ...) for k, v in _OF_METHODS.items()})):
-    """params.yaml: these sections, and those of every method."""
+class Params(create_model("DeclaredParams", __base__=Section, **_DECLARED)):
+    """params.yaml: these sections, and those that a method or a kind of weights declares in its own file."""
 
     align: Align
     noise: Noise
-    pretrain: Pretrain
     optimizer: Optimizer
     sampling: Sampling
     augment: Augment

@@ -8,6 +8,7 @@ that will read it, so a change of code re-runs exactly the stages that it touche
 from pathlib import Path
 from typing import Any
 
+from asm import datasets
 from asm.basics.code import code_hash
 from asm.basics.errors import InputError
 from asm.basics.yaml import dump_yaml, parse
@@ -16,9 +17,7 @@ from asm.grid.profile import Profile
 from asm.methods import Method
 from asm.methods.config import COMMON_SECTIONS, CellConfig, cell_config
 from asm.parts.backbones import backbone_class
-
-# Of the data sets that the paper reports, where the profile's options do not say.
-USUAL_CLASSES = {"synthetic": 7, "rafdb": 7, "ferplus": 8, "affectnet": 8}
+from asm.parts.weights.base import Network
 
 
 def resolve_cell(params: Params, profile: Profile, cell: str) -> CellConfig:
@@ -122,16 +121,17 @@ def grid(params: Params, profile: Profile, name: str) -> dict[str, Any]:
     return {
         "profile": name,
         "datasets": {
-            key: {
-                "source": entry.source,
-                "classes": entry.options.get("num_classes", USUAL_CLASSES.get(entry.source)),
-            }
+            key: {"source": entry.source, **datasets.describe(entry.source, entry.options)}
             for key, entry in profile.datasets.items()
         },
         "noises": {k: {"kind": n.kind, "rate": n.rate} for k, n in profile.noises.items()},
-        "inits": {k: {"weights": i.weights} for k, i in profile.inits.items()},
+        "inits": {k: {"weights": i.weights, "about": i.about} for k, i in profile.inits.items()},
         "methods": {
-            key: {"title": kind.title, "told_noise_rate": kind.noise_rate_key is not None}
+            key: {
+                "title": kind.title,
+                "told_noise_rate": kind.noise_rate_key is not None,
+                "ours": kind.ours,
+            }
             for key, kind in METHODS.items()
         },
         **profile.training.model_dump(),
@@ -178,14 +178,9 @@ def write_configs(params: Params, profile: Profile, name: str, out: Path) -> Non
     for key, noise in profile.noises.items():
         write("corrupt", key, {**noise.model_dump(exclude_none=True), **params.noise.model_dump()})
     for key, init in profile.inits.items():
-        content = init.model_dump(exclude_none=True)
-        content |= {"backbone": training.backbone, "width": training.width}
-        if init.weights in ("synthetic", "dlib"):
-            content["size"] = training.image_size
-        if init.weights == "synthetic":
-            content["pretrain"] = params.pretrain.model_dump()
-            content["augment"] = params.augment.model_dump()
-        write("init", key, content)
+        network = training.model_dump(include=set(Network.model_fields))
+        sections = {name: getattr(params, name).model_dump() for name in init.sections}
+        write("init", key, {**init.model_dump(exclude_none=True), "network": network, **sections})
     for key, init in profile.frozen.items():
         content = {"backbone": training.backbone, "width": training.width, "init": init}
         for section in ("features", "augment", "strong_augment"):

@@ -50,6 +50,7 @@ class Method(nn.Module):
 
     title: ClassVar[str]  # how reports print it
     sections: ClassVar[dict[str, type[Section]]] = {}  # of params.yaml that it reads, beside the common ones
+    ours: ClassVar[bool] = False  # of this project, not published; the report says so
     noise_rate_key: ClassVar[str | None] = None  # key of its section that the cell's noise rate fills
     num_networks: ClassVar[int] = 1
     trains_in_phases: ClassVar[bool] = False  # there are steps in which some parameters have no part

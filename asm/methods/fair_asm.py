@@ -29,7 +29,8 @@ class Fair(Section):
 
 
 class FairASM(WaitingASM):
-    title = "Fair ASM (ours)"
+    title = "Fair ASM"
+    ours = True
     sections = WaitingASM.sections | {"fair": Fair}
 
     def thresholds(self, mean: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

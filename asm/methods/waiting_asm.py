@@ -44,7 +44,8 @@ class Waiting(Section):
 
 
 class WaitingASM(ASM):
-    title = "Waiting ASM (ours)"
+    title = "Waiting ASM"
+    ours = True
     sections = ASM.sections | {"waiting": Waiting}
 
     def __init__(

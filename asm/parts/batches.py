@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from collections import deque
@@ -209,3 +210,18 @@ def _as_tensor(pixels: np.ndarray) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(pixels)
+
+
+def batches(order: Tensor, size: int, smallest: int = 2) -> Iterator[Tensor]:
+    """Split `order` into batches; a last one of fewer than `smallest` samples joins the one before (BatchNorm
+    needs two in each process)."""
+    parts = list(order.split(size))
+    if len(parts) > 1 and len(parts[-1]) < smallest:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    yield from parts
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """A 63-bit seed for one epoch of one run; unrelated for neighbouring seeds and epochs."""
+    digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

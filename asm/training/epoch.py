@@ -4,16 +4,13 @@ Every random number of an epoch comes from generators seeded by (seed, epoch), s
 how the process got there.
 """
 
-import hashlib
-from collections.abc import Iterator
-
 import torch
 from torch import Generator, Tensor, nn
 
 from asm.basics.errors import InputError
 from asm.methods.base import Batch, Method
 from asm.parts import distributed
-from asm.parts.batches import Data, Samples, fetch
+from asm.parts.batches import Data, Samples, batches, epoch_seed, fetch
 
 CHECK_EVERY = 64  # steps between looks at the losses: looking at each would stall a GPU
 
@@ -76,15 +73,6 @@ def draw_order(labels: Tensor, balanced: bool, generator: Generator) -> Tensor:
     return torch.multinomial(weights, len(labels), replacement=True, generator=generator)
 
 
-def batches(order: Tensor, size: int, smallest: int = 2) -> Iterator[Tensor]:
-    """Split `order` into batches; a last one of fewer than `smallest` samples joins the one before (BatchNorm
-    needs two in each process)."""
-    parts = list(order.split(size))
-    if len(parts) > 1 and len(parts[-1]) < smallest:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    yield from parts
-
-
 def evaluate(method: Method, data: Data) -> tuple[dict[str, float], Tensor]:
     """The accuracy on validation and test of each network and of their mean, whose mean class accuracy too;
     and the test probabilities [networks, N, K]."""
@@ -101,12 +89,6 @@ def evaluate(method: Method, data: Data) -> tuple[dict[str, float], Tensor]:
             for i, one in enumerate(probs, start=1):
                 scores[f"{name}_accuracy_net{i}"] = _accuracy(one, samples.labels)
     return scores, test.cpu()
-
-
-def epoch_seed(seed: int, epoch: int) -> int:
-    """A 63-bit seed for one epoch of one run; unrelated for neighbouring seeds and epochs."""
-    digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def _accuracy(probs: Tensor, labels: Tensor) -> float:

@@ -29,8 +29,8 @@ from asm.basics.yaml import Positive, Section, Seed, Size
 from asm.faces.store import AlignedFaces
 from asm.parts import bank, views
 from asm.parts.backbones import Backbone
+from asm.parts.batches import epoch_seed
 from asm.parts.views import Augment, StrongAugment
-from asm.training.epoch import epoch_seed
 
 BLOCK = 128  # faces; a block is drawn from a seed of its own
 STAMP, PROJECTION, ROWS = "stamp", "projection.npz", "rows"

@@ -22,15 +22,14 @@ from asm.faces import process, store
 from asm.faces.blocks import BlockImages
 from asm.faces.store import AlignedFaces
 from asm.grid.params import Align, Params
-from asm.parts import backbones, bank, dlib
+from asm.parts import backbones, bank
 from asm.parts.bank import FeatureBank
-from asm.rendered.dataset import render_action_units
+from asm.parts.weights import dlib
 from asm.training.features import write_bank
-from asm.training.pretraining import align_rendered
 
 SIZE = 112  # pixels of the aligned faces
 BACKBONE, WIDTH = "dlib29", 32
-# In evaluation mode the statistics that are measured on these faces cancel out (asm/parts/dlib.py)
+# In evaluation mode the statistics that are measured on these faces cancel out (asm/parts/weights/dlib.py)
 CALIBRATION_FACES = 32
 SMALL_SET = 4  # at least so many faces for each principal component
 
@@ -120,8 +119,7 @@ def features(faces: Faces, params: Params, cache: Path, device: torch.device) ->
 def frozen_network() -> backbones.Backbone:
     """dlib's face-recognition network from the installed package. Raises InputError where there is none."""
     layers, _ = dlib.read(dlib.installed_file())
-    images, _, landmarks = render_action_units(CALIBRATION_FACES, size=SIZE, seed=0)
-    state = dlib.as_backbone(layers, align_rendered(images, landmarks, SIZE, 0.0, 0))
+    state = dlib.as_backbone(layers, dlib.calibration_faces(CALIBRATION_FACES, SIZE))
     return backbones.build(BACKBONE, 1, WIDTH, state, head_seed=0)
 
 

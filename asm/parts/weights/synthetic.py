@@ -1,14 +1,14 @@
-"""The backbone's initial weights: a file of the user's, or action-unit regression on rendered faces.
+"""Pre-training by action-unit regression on rendered faces.
 
-The latter sees noise-free expression parameters of other rendered identities, but no expression label. It is
-not the equivalent of pre-training on MS-Celeb-1M, which teaches identity: say so beside every result.
+It sees noise-free expression parameters of other rendered identities, but no expression label. It is not the
+equivalent of pre-training on MS-Celeb-1M, which teaches identity: say so beside every result.
 """
 
 import math
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -16,11 +16,15 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from asm.basics.errors import InputError
-from asm.basics.yaml import Section, Seed, Share
-from asm.faces.alignment import similarity, warp
+from asm.basics.yaml import Positive, Section, Seed, Share
 from asm.parts import backbones, views
+from asm.parts.batches import batches, epoch_seed
+from asm.parts.device import pick_device
 from asm.parts.views import Augment
-from asm.training.epoch import batches, epoch_seed
+from asm.parts.weights.base import Network, Weights, align_rendered
+from asm.rendered.dataset import render_action_units
+
+DRAWN = 112  # side of the rendered images, in pixels
 
 
 class Pretrain(Section):
@@ -32,14 +36,36 @@ class Pretrain(Section):
     seed: Seed
 
 
-def align_rendered(images: np.ndarray, landmarks: np.ndarray, size: int, jitter: float, seed: int) -> Tensor:
-    """Crop rendered faces [N, H, W, 3] by their true landmarks [N, 5, 2], moved by normal noise of standard
-    deviation `jitter` x inter-ocular distance, as a detector would. Returns uint8 [N, size, size, 3]."""
-    rng = np.random.default_rng(seed)
-    distance = np.linalg.norm(landmarks[:, 0] - landmarks[:, 1], axis=1)[:, None, None]
-    moved = landmarks + rng.normal(0, 1, landmarks.shape) * jitter * distance
-    crops = [warp(image, similarity(points, size), size) for image, points in zip(images, moved, strict=True)]
-    return torch.from_numpy(np.stack(crops))
+class Synthetic(Weights):
+    """The number of faces to render, and of epochs to train on them."""
+
+    about = (
+        "pre-training on the action units of rendered faces, not the analogue of the paper's pre-training on "
+        "MS-Celeb-1M"
+    )
+    licence = "pre-trained on rendered faces: the licence of this project"
+    sections: ClassVar = {"pretrain": Pretrain, "augment": Augment}
+
+    faces: Annotated[int, Field(ge=2)]  # one alone cannot be normalised
+    epochs: Positive
+
+    def make(
+        self, files: Path, network: Network, options: dict[str, Any]
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        pretrain: Pretrain = options["pretrain"]
+        images, units, landmarks = render_action_units(self.faces, size=DRAWN, seed=pretrain.seed)
+        faces = align_rendered(images, landmarks, network.image_size, pretrain.jitter, pretrain.seed)
+        state, errors = regress_action_units(
+            faces,
+            torch.from_numpy(units),
+            network.backbone,
+            network.width,
+            self.epochs,
+            pretrain,
+            options["augment"],
+            pick_device(),
+        )
+        return state, {"faces": self.faces, "squared_error_by_epoch": [round(e, 5) for e in errors]}
 
 
 def regress_action_units(

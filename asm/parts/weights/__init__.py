@@ -1,4 +1,7 @@
-"""Weights in files: those that a backbone starts from, read from the user's, and our own, written."""
+"""Weights in files: those that a backbone starts from are read from the user's; our own are written and read.
+
+The kinds of initial weights that a profile may name are the files here (base.py says what each has).
+"""
 
 import hashlib
 from pathlib import Path
@@ -11,13 +14,6 @@ from torch import Tensor
 from asm.basics.errors import InputError
 from asm.basics.files import whole
 from asm.parts.backbones import backbone_class
-
-WHERE_TO_GET = {
-    "msceleb": "resnet18_msceleb.pth, published with the FER repositories of DACL, RUL, EAC and DAN",
-    "imagenet": "torchvision's resnet18 weights IMAGENET1K_V1 (resnet18-f37072fd.pth): on a machine with "
-    "internet, `python -c \"from torchvision.models import resnet18; resnet18(weights='IMAGENET1K_V1')\"` "
-    "saves the file under ~/.cache/torch/hub/checkpoints",
-}
 
 
 def write_weights(state: dict[str, Tensor], path: Path) -> None:
@@ -56,7 +52,7 @@ def _digest(state: dict[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def read_weights(path: Path, backbone: str, width: int, kind: str = "") -> dict[str, Tensor]:
+def read_weights(path: Path, backbone: str, width: int, where_to_get: str = "") -> dict[str, Tensor]:
     """Backbone tensors from a .pth/.pt/.tar file (a state dict, or one under `state_dict`) or .safetensors.
 
     A `module.` prefix is dropped; published names become ours; heads and whatever else is no backbone
@@ -68,8 +64,7 @@ def read_weights(path: Path, backbone: str, width: int, kind: str = "") -> dict[
             half-random network without a word.
     """
     if not path.is_file():
-        hint = WHERE_TO_GET.get(kind, "")
-        raise InputError(f"{path}: no such weights file" + (f"; get {hint}" if hint else ""))
+        raise InputError(f"{path}: no such weights file" + (f"; get {where_to_get}" if where_to_get else ""))
     try:
         if path.suffix == ".safetensors":
             content = read_safetensors(path)
