@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-sys.path.insert(0, str(FOLDER.parent / "stages"))
+sys.path.insert(0, str(FOLDER.parent / "driver"))
 
 from project import project  # noqa: E402
 

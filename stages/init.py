@@ -1,6 +1,6 @@
 """The backbone's initial weights: read and checked from a file, pre-trained on rendered faces, or none."""
 
-import checkout
+import bootstrap
 
 import argparse
 import json
@@ -25,7 +25,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     with reported():
-        config = checkout.configuration(args.config, "init")
+        config = bootstrap.configuration(args.config, "init")
         summary = {"weights": config["weights"], "backbone": config["backbone"], "width": config["width"]}
         state = None
         if config["weights"] == "synthetic":
