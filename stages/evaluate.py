@@ -1,9 +1,10 @@
-"""Score one finished cell: two headline metrics for DVC, everything else beside them."""
+"""Score one finished cell by its stored predictions; no network is run.
 
-import checkout
+runs/<cell>, data/aligned/<dataset>, data/labels/<dataset>_<noise> -> reports/scores/<cell>.json
+"""
 
-import argparse
-import json
+import bootstrap
+
 from pathlib import Path
 
 from asm.basics.errors import reported
@@ -11,24 +12,14 @@ from asm.basics.files import whole
 from asm.scores.evaluation import score_run
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cell", help="runs/<cell> -> reports/scores/<cell>.json, reports/metrics/<cell>.json")
-    parser.add_argument("dataset", help="data/aligned/<dataset>: aligned faces")
-    parser.add_argument("noise", help="data/labels/<dataset>_<noise>: what was done to the labels")
-    args = parser.parse_args()
+    args = bootstrap.arguments(__doc__, "cell", "dataset", "noise")
     with reported():
-        checkout.configuration(Path("configs", "evaluate.yaml"), "evaluate")
+        bootstrap.configuration(Path("configs", "evaluate.yaml"), "evaluate")
         scores = score_run(
             Path("runs", args.cell),
             Path("data", "aligned", args.dataset),
             Path("data", "labels", f"{args.dataset}_{args.noise}", "noise.json"),
         )
-        metrics = {
-            "accuracy": scores.test.accuracy.last5,
-            "balanced_accuracy": scores.test.balanced_accuracy,
-        }
-        written = {"metrics": json.dumps(metrics, indent=1), "scores": scores.model_dump_json(indent=1)}
-        for kind, text in written.items():
-            with whole(Path("reports", kind, f"{args.cell}.json")) as path:
-                path.write_text(text + "\n", encoding="utf-8")
-        checkout.release(Path("checkpoints", args.cell))
+        with whole(Path("reports", "scores", f"{args.cell}.json")) as path:
+            path.write_text(scores.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        bootstrap.release(Path("checkpoints", args.cell))

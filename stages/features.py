@@ -1,6 +1,6 @@
 """The bank of views of one data set: features of a frozen backbone, computed once for all cells."""
 
-import checkout
+import bootstrap
 
 import argparse
 from pathlib import Path
@@ -24,7 +24,7 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, required=True, help="where an interrupted run keeps its place")
     args = parser.parse_args()
     with reported():
-        config = checkout.configuration(args.config, "features")
+        config = bootstrap.configuration(args.config, "features")
         weights = args.init / "weights.safetensors"
         if not weights.is_file():
             raise InputError(f"{args.init}: `weights: none` leaves nothing to freeze; name another init")

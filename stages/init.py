@@ -1,6 +1,6 @@
 """The backbone's initial weights, made as their kind says (asm/parts/weights)."""
 
-import checkout
+import bootstrap
 
 import argparse
 import json
@@ -18,7 +18,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     with reported():
-        weights, network, options = configured(checkout.configuration(args.config, "init"), str(args.config))
+        weights, network, options = configured(bootstrap.configuration(args.config, "init"), str(args.config))
         state, found = weights.make(args.files, network, options)
         summary = {"weights": weights.weights, "backbone": network.backbone, "width": network.width, **found}
         if state is not None:

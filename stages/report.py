@@ -1,6 +1,6 @@
 """Tables, figures and the page that shows them together, from the scored cells."""
 
-import checkout
+import bootstrap
 
 import argparse
 from pathlib import Path
@@ -20,5 +20,5 @@ if __name__ == "__main__":
     )
     args = parser.parse_args()
     with reported():
-        checkout.configuration(args.grid, "report")
+        bootstrap.configuration(args.grid, "report")
         report.write(args.grid, args.scores, args.timing, args.tsne, args.out, args.faces)

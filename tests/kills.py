@@ -19,7 +19,7 @@ import yaml
 
 
 def start(clone: Path, profile: str) -> subprocess.Popen:
-    words = [str(clone / ".venv/bin/python"), "-B", "stages/repro.py", profile, "--jobs", "2"]
+    words = [str(clone / ".venv/bin/python"), "-B", "driver/repro.py", profile, "--jobs", "2"]
     with open(clone / "kills.log", "a") as log:
         return subprocess.Popen(words, cwd=clone, stdout=log, stderr=log, start_new_session=True)
 
@@ -66,7 +66,7 @@ def main() -> None:
     random.seed(0)
     killed: Counter[str] = Counter()
     python = str(args.clone / ".venv/bin/python")
-    words = [python, "stages/project.py", args.profile]
+    words = [python, "driver/project.py", args.profile]
     home = Path(
         subprocess.run(words, cwd=args.clone, capture_output=True, text=True, check=True).stdout.strip()
     )
@@ -106,7 +106,7 @@ def main() -> None:
             subprocess.run(["git", "reset", "--quiet", "--hard"], cwd=args.clone, check=True)
             words = ["git", "clean", "-fdxq", "-e", ".venv", "-e", "kills.log", "."]
             subprocess.run(words, cwd=args.clone, check=True)
-            subprocess.run([sys.executable, "stages/project.py", args.profile], cwd=args.clone, check=True)
+            subprocess.run([sys.executable, "driver/project.py", args.profile], cwd=args.clone, check=True)
     print(f"{killed.total()} kills, {dict(killed)}; ends of the driver: {dict(ends)}")
 
 

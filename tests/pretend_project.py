@@ -1,6 +1,7 @@
 """A small DVC project of stages that do nothing, built like ours, and the driver run on it."""
 
 import contextlib
+import copy
 import os
 import signal
 import subprocess
@@ -20,11 +21,15 @@ stages:
     cmd: python -B stage.py configs
     deps: [cells.yaml]
     outs: [configs]
+  align:
+    cmd: python -B stage.py align
+    deps: [raw]
+    outs: [aligned]
   train:
     foreach: ${cells}
     do:
       cmd: python -B stage.py train ${key}
-      deps: ["configs/train/${key}.yaml"]
+      deps: ["configs/train/${key}.yaml", aligned]
       outs: ["runs/${key}", "timing/${key}.csv"]
   evaluate:
     foreach: ${cells}
@@ -56,6 +61,10 @@ if group == "configs":
     import yaml
     for name, cell in yaml.safe_load(Path("cells.yaml").read_text())["cells"].items():
         write(f"configs/train/{name}.yaml", "".join(f"{k}: {v}\\n" for k, v in sorted(cell.items())))
+elif group == "align":
+    if not Path("raw").exists():
+        sys.exit("error: raw: get the faces")
+    write("aligned/faces", Path("raw/faces").read_text())
 elif group == "train":
     config = dict(line.split(": ", 1) for line in Path(f"configs/train/{key}.yaml").read_text().splitlines())
     last = Path("checkpoints", key)
@@ -104,11 +113,21 @@ class Project:
         self.write("cells.yaml", yaml.safe_dump({"cells": cells}, sort_keys=False))
         self.write(".dvc/config", "[core]\n    analytics = false\n    autostage = true\n")
         self.write(".dvc/.gitignore", "/config.local\n/tmp\n/cache\n")
-        self.write(".gitignore", "/configs\n/runs\n/timing\n/plots\n/checkpoints\n/log\n/hold\n")
+        self.write(
+            ".gitignore", "/raw\n/aligned\n/configs\n/runs\n/timing\n/plots\n/checkpoints\n/log\n/hold\n"
+        )
+        self.write("raw/faces", "faces")
         self.env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
         self.env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self.call("git", "init", "-q")
         self.commit()
+
+    def cloned(self, path: Path) -> "Project":
+        """What Git has of it."""
+        self.call("git", "clone", "-q", ".", str(path))
+        other = copy.copy(self)
+        other.path = path
+        return other
 
     def write(self, name: str, text: str) -> None:
         (self.path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +143,7 @@ class Project:
         return done.stdout + done.stderr
 
     def words(self, *options: str) -> list[str]:
-        return [sys.executable, "-c", DRIVER, str(ROOT / "stages"), str(self.path), "--jobs", "2", *options]
+        return [sys.executable, "-c", DRIVER, str(ROOT / "driver"), str(self.path), "--jobs", "2", *options]
 
     def repro(self, *options: str, expect: int = 0) -> str:
         return self.call(*self.words(*options), expect=expect)

@@ -235,7 +235,7 @@ def test_a_copied_profile_is_another_profile(tmp_path):
     workspace.run("cp", "-r", "profiles/smoke", "profiles/mine")
     edit(tmp_path / "profiles" / "mine" / "profile.yaml", "epochs: 3", "epochs: 2")
     for name, epochs in (("smoke", 3), ("mine", 2)):
-        folder = Path(workspace.run(sys.executable, "stages/project.py", name).strip())
+        folder = Path(workspace.run(sys.executable, "driver/project.py", name).strip())
         assert folder == tmp_path / "profiles" / name
         workspace.run("dvc", "--cd", str(folder), "repro", "configs")
         grid = yaml.safe_load((folder / "configs" / "report.yaml").read_text())
@@ -248,7 +248,7 @@ def test_a_copied_profile_is_another_profile(tmp_path):
 def test_a_profile_is_found_or_the_names_are_said(tmp_path, name):
     workspace = make_workspace(tmp_path)
     done = subprocess.run(
-        [sys.executable, "stages/project.py", name],
+        [sys.executable, "driver/project.py", name],
         cwd=tmp_path,
         env={**os.environ},
         capture_output=True,
@@ -264,7 +264,7 @@ def test_a_profile_is_found_or_the_names_are_said(tmp_path, name):
 
 def test_every_profiles_pipeline_is_the_roots(tmp_path):
     """But for its own paths; `make profiles` writes them anew."""
-    sys.path.insert(0, str(ROOT / "stages"))
+    sys.path.insert(0, str(ROOT / "driver"))
     try:
         from project import pipeline
     finally:

@@ -1,19 +1,20 @@
 """What runs when, with workers that are made up; and whom a worker is compared with."""
 
 import contextlib
+import os
 import sys
 import types
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
-import crew
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "driver"))
 import distributed
 import job
 import pytest
+import workers
 from distributed.scheduler import KilledWorker
-from driver import Driver
 
 from asm.basics.errors import InputError
+from driver import Driver
 
 
 class Ledger:
@@ -55,7 +56,7 @@ class Future:
         call(self)
 
 
-class Crew:
+class WorkerPool:
     """`outcomes`: stage -> what becomes of it, one after the other; then it goes well."""
 
     def __init__(self, slots: int = 1, **outcomes: list) -> None:
@@ -106,38 +107,30 @@ CELLS = {
 }
 
 
-def run(ledger: Ledger, crew: Crew, view: View) -> Driver:
-    driver = Driver(ledger, crew, view, lambda: False)
+def run(ledger: Ledger, pool: WorkerPool, view: View) -> Driver:
+    driver = Driver(ledger, pool, view, lambda: False)
     driver.run()
     return driver
 
 
 def test_longest_cells_first_and_what_is_not_known_before_them():
-    crew = Crew()
-    run(Ledger(CELLS), crew, View(train_a=10, train_b=20))
-    assert crew.submitted == ["configs", "train@c", "train@b", "train@a", "evaluate@a", "report"]
+    pool = WorkerPool()
+    run(Ledger(CELLS), pool, View(train_a=10, train_b=20))
+    assert pool.submitted == ["configs", "train@c", "train@b", "train@a", "evaluate@a", "report"]
 
 
 def test_quick_stages_come_before_cells():
-    crew = Crew()
-    run(Ledger(CELLS), crew, View(train_a=30, train_b=20, train_c=10))
-    assert crew.submitted == ["configs", "train@a", "evaluate@a", "train@b", "train@c", "report"]
+    pool = WorkerPool()
+    run(Ledger(CELLS), pool, View(train_a=30, train_b=20, train_c=10))
+    assert pool.submitted == ["configs", "train@a", "evaluate@a", "train@b", "train@c", "report"]
 
 
 def test_only_what_is_stale_runs():
     ledger = Ledger(CELLS, fresh=("configs", "train@a", "train@b", "evaluate@a"))
-    crew = Crew()
-    run(ledger, crew, View())
-    assert crew.submitted == ["train@c", "report"]
+    pool = WorkerPool()
+    run(ledger, pool, View())
+    assert pool.submitted == ["train@c", "report"]
     assert ledger.finished == ["train@c", "report"]
-
-
-def test_what_is_left_out_takes_with_it_what_needs_it():
-    crew = Crew()
-    driver = Driver(Ledger(CELLS), crew, View(), lambda: False)
-    driver.leave_out("train")
-    driver.run()
-    assert crew.submitted == ["configs"]
 
 
 UNFIT = {"unfit": "the worker on node1 has numpy 1.0 instead of 2.0", "worker": "tcp://node1:1"}
@@ -145,30 +138,30 @@ UNFIT = {"unfit": "the worker on node1 has numpy 1.0 instead of 2.0", "worker": 
 
 def test_a_stage_of_an_unfit_worker_goes_to_another_and_is_no_worse_for_it():
     ledger, view = Ledger(CELLS), View()
-    crew = Crew(4, train_a=[UNFIT, UNFIT, UNFIT])
-    driver = run(ledger, crew, view)
-    assert (crew.submitted.count("train@a"), crew.count) == (4, 1)
+    pool = WorkerPool(4, train_a=[UNFIT, UNFIT, UNFIT])
+    driver = run(ledger, pool, view)
+    assert (pool.submitted.count("train@a"), pool.count) == (4, 1)
     assert sorted(ledger.finished) == sorted(CELLS)
     assert (driver.failed, driver.attempts.total()) == ({}, 0)
     assert view.said == [f"train@a: {UNFIT['unfit']}"] * 3
 
 
 def test_without_a_fit_worker_nothing_is_run():
-    ledger, crew = Ledger(CELLS), Crew(2, configs=[UNFIT, UNFIT, UNFIT])
+    ledger, pool = Ledger(CELLS), WorkerPool(2, configs=[UNFIT, UNFIT, UNFIT])
     with pytest.raises(InputError, match=r"node1 has numpy 1\.0 instead of 2\.0"):
-        run(ledger, crew, View())
-    assert (crew.submitted, ledger.finished) == (["configs", "configs"], [])
+        run(ledger, pool, View())
+    assert (pool.submitted, ledger.finished) == (["configs", "configs"], [])
 
 
 def test_a_stage_is_given_up_after_three_failures_and_the_others_go_on():
     died = KilledWorker("train@a", None, 0)
     ledger, view = Ledger(CELLS), View()
-    crew = Crew(2, train_a=[died, RuntimeError("exit status 1: boom"), died], train_b=[died, died])
-    driver = run(ledger, crew, view)
+    pool = WorkerPool(2, train_a=[died, RuntimeError("exit status 1: boom"), died], train_b=[died, died])
+    driver = run(ledger, pool, view)
     assert driver.failed == {"train@a": "3 times; the last time: its worker died"}
     assert driver.lost == {"train@a", "evaluate@a", "report"}
     assert ledger.finished == ["configs", "train@c", "train@b"]
-    assert crew.submitted.count("train@b") == 3
+    assert pool.submitted.count("train@b") == 3
 
 
 def test_a_worker_is_compared_with_the_driver(tmp_path):
@@ -206,8 +199,37 @@ def test_a_stage_runs_once_although_dask_calls_again_for_a_lost_result(tmp_path,
     assert out.read_text() == "x\n"
 
 
-def test_gpus_are_those_that_may_be_used(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
-    assert crew.gpus() == ["0", "2"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert crew.gpus() == []
+@pytest.mark.parametrize(
+    ("chosen", "smi", "computing", "found", "said"),
+    [
+        (None, None, 0, [], ""),
+        (None, "echo GPU-a; echo GPU-b", 2, ["GPU-a", "GPU-b"], ""),
+        ("0,2", "exit 1", 2, ["0", "2"], ""),
+        ("", "echo GPU-a", 1, [], ""),
+        (
+            None,
+            "echo it failed; echo no driver >&2; exit 9",
+            0,
+            [],
+            "nvidia-smi: it failed no driver",
+        ),
+        (None, "echo GPU-a; echo GPU-b", 1, ["GPU-a"], "1 of 2 GPUs can be used (torch: too old a driver)"),
+        ("7", None, 0, [], "0 of 1 GPUs can be used (torch: too old a driver)"),
+    ],
+)
+def test_gpus_are_those_that_torch_can_compute_on(tmp_path, monkeypatch, chosen, smi, computing, found, said):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen or "")
+    if chosen is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    if smi:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{smi}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    torch = f"import sys; print(*range({computing})); print('too old a driver', file=sys.stderr)"
+    monkeypatch.setattr(workers, "PROBE", torch)
+    told: list[str] = []
+    assert workers.gpus(told.append) == found
+    assert said in " ".join(told)
+    assert bool(told) == bool(said)
+    if told:  # the stages look for none of the others
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == ",".join(found)

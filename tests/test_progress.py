@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stages"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "driver"))
 import progress
 
 STAGES = [
@@ -27,16 +27,16 @@ def home(tmp_path) -> Path:
 
 
 @pytest.fixture
-def view(home) -> progress.Shown:
+def view(home) -> progress.ProgressView:
     console = Console(file=io.StringIO(), width=200)
-    return progress.Shown(STAGES, progress.Seconds(home), console)
+    return progress.ProgressView(STAGES, progress.Seconds(home), console)
 
 
-def lines(view: progress.Shown) -> list[str]:
+def lines(view: progress.ProgressView) -> list[str]:
     return view.console.file.getvalue().splitlines()
 
 
-def epochs(view: progress.Shown, stage: str, cell: str) -> None:
+def epochs(view: progress.ProgressView, stage: str, cell: str) -> None:
     view.begun(stage)
     for epoch in (1, 2, 3):
         text = f"{cell}: epoch {epoch}/3  loss 1.0  test 8{epoch}.50%  100 samples/s"

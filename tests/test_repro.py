@@ -1,5 +1,6 @@
 """The driver of `make repro`: the same bytes as `dvc repro`, and no harm by failures, kills and signals."""
 
+import os
 import re
 import signal
 import subprocess
@@ -21,7 +22,7 @@ def test_the_same_bytes_as_dvc_repro(tmp_path):
     output = many.repro()
     assert many.kept() == one.kept()
     assert ".dvc/cache/runs" in str(many.kept())
-    assert len(lock(many)) == 8
+    assert len(lock(many)) == 9
     assert "3/3  c0: 80.50 %" in output
     assert "threads None" in output  # none but the user's own
     assert many.call("git", "diff", "--cached", "--name-only").split() == ["dvc.lock"]  # as DVC does
@@ -31,14 +32,16 @@ def test_the_same_bytes_as_dvc_repro(tmp_path):
         project.commit()
         changed = {"new": {"value": 7, "epochs": 1}, "c2": cells["c2"], "c1": {"value": 5, "epochs": 1}}
         project.write("cells.yaml", yaml.safe_dump({"cells": changed}, sort_keys=False))
+    (one.path / "scores" / "c0.json").unlink()
     one.call("dvc", "repro")
-    many.repro()
+    assert "taken away, of cells that are no more: scores/c0.json\n" in many.repro()
     assert many.kept() == one.kept()
     assert (many.runs("train@c1"), many.runs("train@c2"), many.runs("train@new")) == (2, 1, 1)
 
     # and back: the run-cache has it; neither DVC nor the driver finds anything to do then
     for project in (one, many):
         project.write("cells.yaml", yaml.safe_dump({"cells": cells}, sort_keys=False))
+    (one.path / "scores" / "new.json").unlink()
     one.call("dvc", "repro")
     many.repro()
     assert many.kept() == one.kept()
@@ -62,6 +65,7 @@ def test_failures(tmp_path):
     }
     assert failed.endswith("; 3 that need them were not run")
     assert set(lock(project)) == {
+        "align",
         "configs",
         *(f"{g}@{c}" for g in ("train", "evaluate") for c in ("good", "late")),
     }
@@ -71,6 +75,61 @@ def test_failures(tmp_path):
     project.repro()
     assert (project.runs("train@bad"), project.runs("train@good")) == (10, 1)
     assert not (project.path / "checkpoints").exists()
+
+
+def test_cells_of_a_second_clone_come_back_by_dvc_and_raw_data_need_not_be_there(tmp_path):
+    home = Project(tmp_path / "home", {"a": {}, "b": {}})
+    home.call("dvc", "remote", "add", "--default", "exchange", str(tmp_path / "exchange"))
+    home.call("dvc", "repro", "configs", "align")
+    home.commit()
+    home.call("dvc", "push")
+    away = home.cloned(tmp_path / "away")
+    away.call("dvc", "repro", "--pull", "train@a")
+    away.call("dvc", "push", "--run-cache")
+    home.call("dvc", "repro", "--pull", "--single-item", "train@a")
+    home.repro()
+    assert [away.runs(stage) for stage in ("align", "configs", "train@a", "train@b")] == [0, 0, 1, 0]
+    assert [home.runs(stage) for stage in ("train@a", "train@b")] == [0, 1]
+
+    # the other way round everything is up to date there, although nobody could align the faces again
+    home.commit()
+    home.call("dvc", "push")
+    away.call("git", "checkout", "-q", ".")
+    away.call("git", "pull", "-q")
+    away.call("dvc", "pull")
+    assert away.repro() == ""
+    assert away.path.joinpath("README.md").read_bytes() == home.path.joinpath("README.md").read_bytes()
+    away.write("dvc.yaml", away.path.joinpath("dvc.yaml").read_text().replace("py align", "py align anew"))
+    assert "error: these stages failed: align; 6 that need them were not run" in away.repro(expect=1)
+    assert away.path.joinpath("aligned", "faces").read_text() == "faces"
+
+
+REFUSES = "#!/bin/sh\necho 'sbatch: error: invalid partition\nno job' >&2\nexit 1\n"
+CLUSTER = """\
+type: slurm
+jobs: 2
+cores: 1
+memory: 500MB
+interface: lo
+scheduler_options: {dashboard_address: "127.0.0.1:0"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("sbatch", "message"), [(None, "'sbatch'"), (REFUSES, "sbatch: error: invalid partition no job")]
+)
+def test_a_scheduler_that_takes_no_job_is_the_end(tmp_path, sbatch, message):
+    project = Project(tmp_path / "p", {"a": {}})
+    project.write("cluster.yaml", CLUSTER)
+    if sbatch:
+        project.write("sbatch", sbatch)
+        project.path.joinpath("sbatch").chmod(0o755)
+        project.env["PATH"] = f"{project.path}{os.pathsep}{project.env['PATH']}"
+    output = project.repro("--cluster", "cluster.yaml", expect=1)
+    told = f"error: {project.path}/cluster.yaml: no job could be submitted: "
+    assert output.splitlines()[-1].startswith(told)
+    assert output.endswith(f"{message}\n")
+    assert "Traceback" not in output
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +185,14 @@ def below(driver: subprocess.Popen) -> dict[str, psutil.Process]:
 def test_a_signal_ends_all_that_was_started_and_the_next_run_goes_on(held, undisturbed, number):
     project, driver = held
     children = below(driver).values()
-    driver.send_signal(number)
+    # a terminal sends Ctrl-C to all that it started
+    os.killpg(driver.pid, number) if number == signal.SIGINT else driver.send_signal(number)
     output, _ = driver.communicate(timeout=60)
     assert driver.returncode == 128 + number
     assert not psutil.wait_procs(children, timeout=10)[1]
     assert output.endswith("stopped; what was finished is kept, and the same command goes on from there\n")
     assert "Traceback" not in output
+    assert "died" not in output
     goes_on(project, undisturbed)
 
 
@@ -139,8 +200,8 @@ def test_a_killed_driver_takes_all_with_it_and_a_second_one_is_refused(held, und
     project, driver = held
     message = project.repro(expect=1)
     assert message.startswith(f"error: {project.path}: `make repro` (process {driver.pid}, since 20")
-    remedy = "wait for it, or stop it: what it has finished is kept"
-    assert message.endswith(f"is at work on this profile; {remedy}\n")
+    remedy = "wait for it, or stop it and start again: what it has finished is kept"
+    assert message.endswith(f"is at work here; {remedy}\n")
     assert "is busy" in project.call("dvc", "repro", "train@a", expect=255)  # nor does DVC get in its way
     children = below(driver).values()
     driver.kill()

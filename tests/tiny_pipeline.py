@@ -100,7 +100,16 @@ class Workspace:
 
 def make_workspace(path: Path, profile: str = TINY) -> Workspace:
     """Code and parameters of this repository in `path`, under git and DVC; nothing has been run."""
-    for name in ("asm", "stages", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "Makefile"):
+    for name in (
+        "asm",
+        "stages",
+        "driver",
+        ".dvc/config",
+        ".dvc/.gitignore",
+        ".dvcignore",
+        ".gitignore",
+        "Makefile",
+    ):
         source, target = ROOT / name, path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

@@ -1,16 +1,17 @@
 """Files of our own making, whole or not at all, and folders that one process works in at a time."""
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
 from asm.basics.errors import InputError
@@ -43,10 +44,12 @@ def writing(path: Path) -> Iterator[None]:
     """To wrap nothing but the writing of `path`.
 
     Raises:
-        InputError: the disk is full or not writable.
+        InputError: the disk is full, or the user may not write there.
     """
     try:
         yield
+    except PermissionError as error:
+        raise denied(error, path) from error
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
         folder = next(parent for parent in path.absolute().parents if parent.is_dir())
         free = shutil.disk_usage(folder).free
@@ -54,6 +57,17 @@ def writing(path: Path) -> Iterator[None]:
             f"{path}: cannot be written ({error}); {free / 1e6:.0f} MB are free there. "
             "Free some space and start again: what was finished before is kept"
         ) from error
+
+
+def denied(error: PermissionError, path: Path) -> InputError:
+    """What to tell a user who may not write or read `path`, or the file that the error names."""
+    path = Path(error.filename or path).absolute()
+    there = next(each for each in (path, *path.parents) if os.path.lexists(each))
+    try:
+        owner = f"it belongs to the user '{there.owner()}'"
+    except (KeyError, OSError):  # a number without a name
+        owner = "it is another user's"
+    return InputError(f"{path}: {error.strerror or error}; {owner}. Work in a clone and folders of your own")
 
 
 def mapped(path: Path, shape: tuple[int, ...]) -> np.memmap:
@@ -75,29 +89,36 @@ def mapped(path: Path, shape: tuple[int, ...]) -> np.memmap:
 
 
 @contextlib.contextmanager
-def exclusive(directory: Path) -> Iterator[None]:
+def exclusive(directory: Path, lock: Path | None = None, what: str = "a run") -> Iterator[None]:
     """Hold `directory` for this process; the lock falls with the process, however it ends.
+
+    Args:
+        directory: what is worked in; the message to others names it.
+        lock: the file to lock, in which the holder tells its process and time; default: `directory`/lock.
+        what: how the holder is called there.
 
     Raises:
         InputError: another process holds it, or it cannot be made.
     """
-    with writing(directory / "lock"):
-        directory.mkdir(parents=True, exist_ok=True)
-        handle = open(directory / "lock", "a+", encoding="utf-8")  # noqa: SIM115
-    with handle:
+    lock = lock or directory / "lock"
+    # a file whose existence is the lock would outlive a killed process, hence no soft lock
+    held = FileLock(lock, timeout=0, fallback_to_soft=False)
+    with writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.seek(0)
+            held.acquire()
+        except Timeout:
             raise InputError(
-                f"{directory}: process {handle.read().strip() or '?'} is at work on this; "
-                "wait for it, or stop it and start again (it goes on from its checkpoint)"
+                f"{directory}: {lock.read_text(encoding='utf-8') or 'another process'} is at work here; "
+                "wait for it, or stop it and start again: what it has finished is kept"
             ) from None
-        with writing(directory / "lock"):
-            handle.truncate(0)
-            handle.write(str(os.getpid()))
-            handle.flush()
+    try:
+        with writing(lock):
+            since = f"{datetime.now():%Y-%m-%d %H:%M}"
+            lock.write_text(f"{what} (process {os.getpid()}, since {since})", encoding="utf-8")
         yield
+    finally:
+        held.release()
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:

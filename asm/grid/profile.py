@@ -112,9 +112,7 @@ class Profile(Section):
     schedule: Schedule = "fair"
     training: Training
     render: dict[Name, Render] = {}
-    frozen: dict[
-        Name, Name
-    ] = {}  # data set -> weights of its frozen backbone, for input 'features'
+    frozen: dict[Name, Name] = {}  # data set -> weights of its frozen backbone, for input 'features'
     datasets: dict[Name, DatasetEntry]
     noises: dict[Name, NoiseEntry]
     inits: dict[Name, dict[str, Any]]  # complete: the kind's own class

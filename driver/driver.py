@@ -1,4 +1,4 @@
-"""What runs when: takes stages from DVC's side (ledger.py) to the workers (crew.py) and back."""
+"""What runs when: takes stages from DVC's side (ledger.py) to the workers (workers.py) and back."""
 
 import math
 import queue
@@ -7,26 +7,28 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from crew import Crew
 from distributed import Future
 from distributed.scheduler import KilledWorker
 from ledger import Ledger
-from progress import Seconds, Shown
+from progress import CELLS, SCORES, ProgressView, Seconds
 from rich.console import Console
+from workers import WorkerPool
 
 from asm.basics.errors import InputError
 
 ATTEMPTS = 3
-REFUSED = "exit status 1: error: "  # what the user has to mend (asm.basics.errors.reported): again it would be the same
-CELLS = ("train@", "out_of_sample@")  # what takes long
+# what the user has to mend (asm.basics.errors.reported); run again, it would be the same
+REFUSED = "exit status 1: error: "
 
 
 class Driver:
     """Runs the stages of `ledger` as their turn comes. At its end `failed` has stage -> message, `lost` these
     and all that needed them."""
 
-    def __init__(self, ledger: Ledger, crew: Crew, view: Shown, stopped: Callable[[], bool]) -> None:
-        self.ledger, self.crew, self.view, self.stopped = ledger, crew, view, stopped
+    def __init__(
+        self, ledger: Ledger, pool: WorkerPool, view: ProgressView, stopped: Callable[[], bool]
+    ) -> None:
+        self.ledger, self.pool, self.view, self.stopped = ledger, pool, view, stopped
         self.place = {name: place for place, name in enumerate(ledger.stages)}
         self.waiting = list(ledger.stages)  # for others
         self.ready: set[str] = set()  # for a worker
@@ -36,14 +38,6 @@ class Driver:
         self.lost: set[str] = set()
         self.attempts: Counter[str] = Counter()
         self.ended: queue.SimpleQueue[tuple[str, Future]] = queue.SimpleQueue()
-
-    def leave_out(self, group: str | None) -> None:
-        """Run none of these stages, and nothing that needs one."""
-        left_out: set[str] = set()
-        for name in list(self.waiting):
-            if name.partition("@")[0] == group or self.ledger.upstream[name] & left_out:
-                left_out.add(name)
-                self.waiting.remove(name)
 
     def run(self) -> None:
         self.settle()
@@ -79,7 +73,7 @@ class Driver:
         """As many as there are workers for."""
         if not self.ready:
             return
-        self.view.slots = self.crew.slots()
+        self.view.slots = self.pool.slots()
         free = self.view.slots - len(self.running)
         for name in sorted(self.ready, key=self.turn)[: max(0, free)]:
             self.ready.remove(name)
@@ -90,7 +84,7 @@ class Driver:
             except InputError as error:
                 self.give_up(name, str(error))
                 continue
-            self.running[name] = future = self.crew.submit(job)
+            self.running[name] = future = self.pool.submit(job)
             future.add_done_callback(lambda future, name=name: self.ended.put((name, future)))
             self.view.begun(name)
 
@@ -98,7 +92,7 @@ class Driver:
         """Sorts what is ready: cells last, and the longest of them first, so that no core is idle for long at
         the end. Those of unknown length come before, from the last in the profile, where longer ones are."""
         expected = self.view.seconds.expected(name)
-        return name.startswith(CELLS), -(expected or math.inf), -self.place[name]
+        return name.partition("@")[0] in CELLS, -(expected or math.inf), -self.place[name]
 
     def take(self) -> list[tuple[str, Future]]:
         """What has ended; it waits a second for the first."""
@@ -122,17 +116,18 @@ class Driver:
             self.unsuccessful(name, str(error))
         else:
             if "unfit" in result:
-                self.do_without(result["worker"], result["unfit"], name)
+                self.retire_worker(result["worker"], result["unfit"], name)
                 return
             self.done.add(name)
             self.view.done(name, result["seconds"], result["errors"])
 
-    def do_without(self, worker: str, reason: str, name: str) -> None:
-        """This worker may run nothing; its stage is no worse for it. Raises InputError if it was the last."""
+    def retire_worker(self, worker: str, reason: str, name: str) -> None:
+        """Exclude an unfit worker; another one runs its stage, for which this counts as no failure. Raises
+        InputError if it was the last."""
         self.ledger.drop(name)
         self.ready.add(name)
         self.view.again(name, reason)
-        if not self.crew.retire(worker):
+        if not self.pool.retire(worker):
             raise InputError(reason)
 
     def unsuccessful(self, name: str, reason: str) -> None:
@@ -155,21 +150,21 @@ class Driver:
 def bring_up_to_date(
     ledger: Ledger,
     jobs: int,
-    cells_per_gpu: int = 1,
-    cluster: Path | None = None,
-    stopped: Callable[[], bool] = lambda: False,
-    before: str | None = None,
+    cells_per_gpu: int,
+    cluster: Path | None,
+    stopped: Callable[[], bool],
 ) -> None:
-    """What `dvc repro` does, by workers (see Crew), until `stopped`; not for stages of the group `before` and
-    what needs them.
+    """Do what `dvc repro` does, by workers (see WorkerPool), until `stopped`.
 
     Raises:
         InputError: stages failed; all that did not need them was run nevertheless.
     """
-    with Shown(list(ledger.stages), Seconds(ledger.home), Console()) as view:
-        driver = Driver(ledger, Crew(ledger.home, jobs, cells_per_gpu, cluster, view), view, stopped)
-        driver.leave_out(before)
-        with driver.crew:
+    with ProgressView(list(ledger.stages), Seconds(ledger.home), Console()) as view:
+        if gone := ledger.clear(SCORES):
+            view.say(f"taken away, of cells that are no more: {', '.join(gone)}")
+        pool = WorkerPool(ledger.home, jobs, cells_per_gpu, cluster, view)
+        driver = Driver(ledger, pool, view, stopped)
+        with pool:
             driver.run()
     if driver.failed:
         lost = len(driver.lost - driver.failed.keys())

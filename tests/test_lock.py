@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from scripts import ROOT
 
-sys.path.insert(0, str(ROOT / "stages"))
-import alone
+sys.path.insert(0, str(ROOT / "driver"))
+import lock
 
 from asm.basics.errors import InputError
 
@@ -33,7 +33,7 @@ def home(tmp_path) -> Path:
 )
 def test_a_half_written_lock_is_taken_back(home, capsys, content):
     (home / "dvc.lock").write_bytes(content)
-    alone.mend(home)
+    lock.mend(home)
     assert (home / "dvc.lock").read_bytes() == LOCK
     assert "dvc.lock: was damaged" in capsys.readouterr().err
 
@@ -46,21 +46,21 @@ def test_the_index_has_a_later_one_and_none_anywhere_is_none(home, tmp_path):
         (home / "dvc.lock").write_bytes(staged)
         subprocess.run(["git", "add", "dvc.lock"], cwd=home, check=True)
         (home / "dvc.lock").write_bytes(b"")
-        alone.mend(home)
+        lock.mend(home)
         assert (home / "dvc.lock").read_bytes() == expected
     subprocess.run(["git", "rm", "-qf", "--cached", "dvc.lock"], cwd=home, check=True)
     subprocess.run(
         ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "none"], cwd=home, check=True
     )
     (home / "dvc.lock").write_bytes(b"schema: ")
-    alone.mend(home)
+    lock.mend(home)
     assert not (home / "dvc.lock").exists()
-    alone.mend(home)
+    lock.mend(home)
 
 
 def test_a_whole_lock_is_left_alone():
-    assert alone._is_whole(LOCK)
-    assert alone._is_whole(b"schema: '2.0'\nstages: {}\n")
+    assert lock._is_whole(LOCK)
+    assert lock._is_whole(b"schema: '2.0'\nstages: {}\n")
 
 
 def test_dvc_at_work_is_named_and_what_killed_ones_left_is_removed(tmp_path):
@@ -72,14 +72,18 @@ def test_dvc_at_work_is_named_and_what_killed_ones_left_is_removed(tmp_path):
     try:
         mine, theirs = {"pid": os.getpid(), "cmd": "dvc repro"}, {"pid": other.pid, "cmd": "dvc exp run"}
         path.write_text(json.dumps({"write": {"runs/a": mine}, "read": {"data": [mine, theirs]}}))
-        with pytest.raises(
-            InputError, match=rf"`dvc exp run` \(process {other.pid}, since \d.*\) is at work; wait"
+        with (
+            pytest.raises(
+                InputError, match=rf"`dvc exp run` \(process {other.pid}, since \d.*\) is at work here; wait"
+            ),
+            lock.taken(tmp_path),
         ):
-            alone.take(tmp_path, "repro")
+            pass
     finally:
         other.stdin.close()
         other.wait()
     for content in (path.read_bytes(), b"", b"{", b"[]", b'{"write": {"a": 1}}'):
         path.write_bytes(content)
-        alone.take(tmp_path, "repro").close()
+        with lock.taken(tmp_path):
+            pass
         assert not path.exists()

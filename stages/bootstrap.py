@@ -4,6 +4,7 @@ An experiment of `dvc exp run --queue`, a second clone and a git worktree have c
 share an environment into which another checkout's was installed.
 """
 
+import argparse
 import contextlib
 import os
 import shutil
@@ -25,6 +26,14 @@ from asm.basics.yaml import read_yaml  # noqa: E402
 
 if Path(asm.__file__).resolve().parents[1] != ROOT:
     sys.exit(f"error: {asm.__file__}: not this checkout's, {ROOT}; run the script in a process of its own")
+
+
+def arguments(doc: str, *names: str) -> argparse.Namespace:
+    """The words of the command line: `--name` is a path, `name` a word in its place."""
+    parser = argparse.ArgumentParser(description=doc)
+    for name in names:
+        parser.add_argument(name, **({"type": Path, "required": True} if name.startswith("--") else {}))
+    return parser.parse_args()
 
 
 def configuration(path: Path, stage: str) -> dict[str, Any]:

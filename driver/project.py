@@ -1,14 +1,19 @@
-"""The folder of a profile's DVC project: `cd "$(python stages/project.py NAME)" && dvc repro`.
+"""The folder of a profile's DVC project: `cd "$(python driver/project.py NAME)" && dvc repro`.
 
 The default profile's is the root. Any other's is profiles/<name>/: profile.yaml is the user's; what is
 lacking beside it (cells.yaml, dvc.yaml with the stages of the root's, DVC's own files) is added.
 """
 
-import checkout
-
 import argparse
 import re
+import signal
+import sys
 from pathlib import Path
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
+sys.path.append(str(Path(__file__).resolve().parents[1] / "stages"))
+import bootstrap
 
 from asm.basics.errors import InputError, reported
 
@@ -95,5 +100,5 @@ if __name__ == "__main__":
     args = parser.parse_args()
     with reported():
         if args.rewrite:
-            rewrite(checkout.ROOT)
-        print(project(args.name, checkout.ROOT))
+            rewrite(bootstrap.ROOT)
+        print(project(args.name, bootstrap.ROOT))

@@ -94,36 +94,20 @@ def run(
         task = worker.state.tasks.get(key)
         return task is not None and task.state == "executing"
 
-    errors = execute(job, environment, tell, wanted, worker.asm_running)
-    return {"seconds": time.monotonic() - started, "errors": errors}
-
-
-def execute(
-    job: dict[str, Any],
-    environment: dict[str, str],
-    tell: Callable[[str], None],
-    wanted: Callable[[], bool],
-    running: dict[str, "Command"],
-) -> list[str]:
-    """Remove the old outputs and run the commands; returns what these printed as errors.
-
-    Raises:
-        RuntimeError: see `run`.
-    """
     for path in map(Path, job["outs"]):
         remove(path)
     errors: list[str] = []
     for command in job["cmd"]:
-        running[job["name"]] = started = Command(command, job["folder"], environment)
+        worker.asm_running[job["name"]] = begun = Command(command, job["folder"], environment)
         try:
-            errors += started.follow(tell, wanted)
+            errors += begun.follow(tell, wanted)
         finally:
-            started.end()
-            del running[job["name"]]
-        if started.process.returncode:
+            begun.end()
+            del worker.asm_running[job["name"]]
+        if begun.process.returncode:
             told = "\n".join(errors[-40:]) or "it printed no error"
-            raise RuntimeError(f"exit status {started.process.returncode}: {told}")
-    return errors
+            raise RuntimeError(f"exit status {begun.process.returncode}: {told}")
+    return {"seconds": time.monotonic() - started, "errors": errors}
 
 
 def stop(dask_worker: Any) -> None:
@@ -171,9 +155,8 @@ class Command:
             threading.Thread(target=read, args=arguments, daemon=True)
             for arguments in ((self.process.stdout, tell), (self.process.stderr, take_error))
         ]
-        ending = threading.Thread(
-            target=self.process.wait, daemon=True
-        )  # `wait(1)` would look 20 times a second
+        # `wait(1)` would look 20 times a second
+        ending = threading.Thread(target=self.process.wait, daemon=True)
         for thread in (*reading, ending):
             thread.start()
         while ending.is_alive():

@@ -6,6 +6,7 @@ once, and dvc.lock is written now and then instead of after each.
 """
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -14,16 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import alone
-import yaml
+import lock
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.rwlock import rwlock
 from dvc.stage import PipelineStage
-from dvc.stage.cache import _can_hash
-from dvc.stage.serialize import to_lockfile, to_single_stage_lockfile
+from dvc.stage.cache import RunCacheNotFoundError
+from dvc.stage.serialize import to_lockfile
 from dvc.utils.serialize import dumps_yaml
+from dvc_data.hashfile.hash_info import HashInfo
 from job import THREADS
 
 from asm.basics.errors import InputError
@@ -33,14 +34,14 @@ SECONDS = 5  # and no more often
 
 
 @contextlib.contextmanager
-def opened(home: Path, goal: str) -> Iterator["Ledger"]:
-    """The ledger of the project in `home`, for `make <goal>` alone; what was finished is written at the end.
+def opened(home: Path) -> Iterator["Ledger"]:
+    """The ledger of the project in `home`; what was finished is written at the end.
 
     Raises:
-        InputError: another one is at work there, or DVC refuses the pipeline.
+        InputError: another driver is at work there, or DVC refuses the pipeline.
     """
-    with alone.take(home, goal):
-        alone.mend(home)
+    with lock.taken(home):
+        lock.mend(home)
         ledger = Ledger(home)
         try:
             yield ledger
@@ -85,55 +86,59 @@ class Ledger:
             raise InputError(f"{self.home}: {' '.join(str(error).split())}") from error
 
     def settle(self, name: str) -> bool:
-        """Whether the stage is up to date, or became so by its run-cache; if not, `begin` it."""
+        """Whether the stage is up to date, or became so by its run-cache. Raw data need not be here as long
+        as what was made of it is, as in `dvc repro --allow-missing`."""
         stage = self.stages[name]
-        if stage.frozen or not stage.changed():
+        if stage.frozen or not (
+            stage.changed_stage() or stage.changed_deps(allow_missing=True) or stage.changed_outs()
+        ):
             return True
-        cached = self._cached(stage)
-        if cached is None:
+        if any(not dep.exists for dep in stage.deps):
             return False
+        if not stage.changed_stage() and stage.deps_cached() and stage.outs_cached():
+            restore = stage.checkout
+        else:
+            stage.save_deps()
+            for out in stage.outs:  # else DVC would take those of the last run for the ones asked for
+                out.hash_info = HashInfo()
+            try:
+                self.repo.stage_cache.restore(
+                    stage, dry=True
+                )  # asks only: the old outputs stay if it has none
+            except RunCacheNotFoundError:
+                return False
+            restore = functools.partial(self.repo.stage_cache.restore, stage)
         stage.remove_outs(ignore_remove=False, force=False)
-        cached.checkout()
+        restore()
         self.finish(name)
         return True
 
-    def _cached(self, stage: PipelineStage) -> PipelineStage | None:
-        """What the cache has of a stage with these dependencies. DVC's own `restore` finds it only after the
-        old outputs have been removed; here they stay until the stage's turn comes."""
-        runs = self.repo.stage_cache
-        if any(not dep.exists for dep in stage.deps) or not _can_hash(stage):
-            return None
-        if not stage.changed_stage() and stage.deps_cached() and all(out.hash_info for out in stage.outs):
-            entry = to_single_stage_lockfile(stage)
-        else:
-            stage.save_deps()
-            entry = runs._load(stage)
-        found = entry and runs._create_stage(entry, wdir=stage.wdir)
-        return found if found and found.outs_cached() else None
-
     def job(self, name: str) -> dict[str, Any]:
-        """What a worker needs to know of a stage (job.py); `deps`: path -> DVC's MD5 of now, or None for what
-        is not there: the stage itself says best what it expects, and where one gets it.
-
-        Raises:
-            InputError: DVC cannot read what the stage reads.
-        """
+        """What a worker needs to know of a stage (job.py). `outs` are removed before it runs; they stay where
+        something is lacking of which they would be made anew. The stage itself says best what it expects, and
+        where one gets it."""
         stage = self.stages[name]
-        try:
-            for dep in stage.deps:
-                if dep.exists:
-                    dep.save()
-        except DvcException as error:
-            raise InputError(f"{name}: {' '.join(str(error).split())}") from error
+        whole = all(dep.exists for dep in stage.deps)
         return {
             "name": name,
             "cmd": [stage.cmd] if isinstance(stage.cmd, str) else stage.cmd,
             "folder": stage.wdir,
             "home": str(self.home),
             "threads": self.threads,
-            "deps": {dep.fs_path: dep.hash_info.value if dep.exists else None for dep in stage.deps},
-            "outs": [out.fs_path for out in stage.outs if not out.persist],
+            "outs": [out.fs_path for out in stage.outs if whole and not out.persist],
         }
+
+    def clear(self, groups: tuple[str, ...]) -> list[str]:
+        """Remove what stages of these groups once wrote and none writes any more: of cells that were renamed
+        or left out. Returns the files."""
+        written = {Path(out.fs_path) for stage in self.stages.values() for out in stage.outs}
+        gone = []
+        for name, entry in self._locked_stages().items():
+            for path in (self.home / out["path"] for out in entry.get("outs", [])):
+                if name.partition("@")[0] in groups and path not in written and path.is_file():
+                    path.unlink()
+                    gone.append(str(path.relative_to(self.home)))
+        return gone
 
     def begin(self, name: str) -> None:
         """Until `finish` or `drop` other DVC commands keep off what the stage reads and writes."""
@@ -180,25 +185,24 @@ class Ledger:
             return
         started = time.monotonic()
         path = self.home / "dvc.lock"
-        lock = _load(path.read_bytes() if path.exists() else b"")
-        lock["stages"] = _ordered(lock.get("stages", {}) | self._entries, _committed(self.home), self.stages)
+        stages = _ordered(self._locked_stages() | self._entries, _committed(self.home), self.stages)
         partial = path.with_name("dvc.lock.partial")
-        partial.write_text(dumps_yaml({"schema": "2.0", **lock}), encoding="utf-8")
+        partial.write_text(dumps_yaml({"schema": "2.0", "stages": stages}), encoding="utf-8")
         partial.replace(path)
         self.repo.scm_context.track_file("dvc.lock")
         self._entries = {}
         self._written = time.monotonic()
         self._cost = self._written - started
 
-
-def _load(text: bytes) -> dict[str, Any]:
-    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+    def _locked_stages(self) -> dict[str, Any]:
+        path = self.home / "dvc.lock"
+        return lock.load(path.read_bytes() if path.exists() else b"").get("stages", {})
 
 
 def _committed(home: Path) -> dict[str, Any]:
     """The stages in the dvc.lock of the last commit."""
     found = subprocess.run(["git", "show", "HEAD:./dvc.lock"], cwd=home, capture_output=True)
-    return _load(found.stdout).get("stages", {}) if found.returncode == 0 else {}
+    return lock.load(found.stdout).get("stages", {}) if found.returncode == 0 else {}
 
 
 def _ordered(entries: dict[str, Any], committed: dict[str, Any], planned: dict[str, Any]) -> dict[str, Any]:

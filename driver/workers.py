@@ -1,26 +1,28 @@
 """The workers of `make repro`: this machine's cores or GPUs, or the cluster that a yaml file names."""
 
-import checkout
-
 import contextlib
 import importlib
 import logging
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import uuid
 import warnings
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import dask
 import job
-from distributed import Client, Future, LocalCluster
-from progress import Shown
+from distributed import Client, Future, LocalCluster, Status
+from progress import ProgressView
 
+from asm.basics.code import ROOT
 from asm.basics.errors import InputError
 from asm.basics.yaml import read_yaml
 
@@ -38,16 +40,20 @@ SETTINGS = {
     "distributed.scheduler.work-stealing": False,
     # else a worker whose stage has just begun counts as idle beside those that run for long, and gets another
     "distributed.scheduler.unknown-task-duration": "1000h",
-    "distributed.worker.memory.terminate": False,  # it would measure Dask's process, not the stage's
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.target": False,
-    "distributed.worker.profile.enabled": False,  # of Dask's process, a hundred times a second
-    # for the dashboard; by default it takes a core where there are 64 workers
+    # for the dashboard; without these lines Dask takes 2 % of a core for each worker, and 4 % for the
+    # driver of two workers (a whole core with 64)
+    "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.interval": "60s",
     "distributed.admin.tick.interval": "1s",
     "distributed.comm.timeouts.connect": "60s",
 }
+# Prints a line for each GPU that computes.
+PROBE = """
+import torch
+for number in range(torch.cuda.device_count()):
+    torch.ones(1, device=f"cuda:{number}").add(1).item()
+    print(number)
+"""
 cloudpickle.register_pickle_by_value(job)
 
 
@@ -65,7 +71,7 @@ class Carried:
         return cloudpickle.loads, (cloudpickle.dumps(self.function),)
 
 
-class Crew:
+class WorkerPool:
     """Workers, started when they are first asked for. A context: at its end all that they run ends too.
 
     Args:
@@ -76,13 +82,16 @@ class Crew:
         view: is told what stages print.
     """
 
-    def __init__(self, home: Path, jobs: int, cells_per_gpu: int, cluster: Path | None, view: Shown) -> None:
+    def __init__(
+        self, home: Path, jobs: int, cells_per_gpu: int, cluster: Path | None, view: ProgressView
+    ) -> None:
         self.home, self.jobs, self.cells_per_gpu, self.cluster = home, jobs, cells_per_gpu, cluster
         self.view = view
+        self.jobs_there = Jobs()
         self._client: Client | None = None
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *reason: Any) -> None:
@@ -102,26 +111,35 @@ class Crew:
             self._stack.enter_context(dask.config.set(SETTINGS))
             logging.getLogger("distributed").setLevel(logging.CRITICAL)  # `view` says what is lost
             token = self._stack.enter_context(tempfile.TemporaryDirectory(dir=self.home / ".dvc" / "tmp"))
-            devices = gpus() if self.cluster is None else []
+            devices: list[str] = []
             if self.cluster is not None:
-                place = described(self.cluster)
+                place, where = described(self.cluster, self.jobs_there), str(self.cluster)
+            elif devices := gpus(self.view.say):
+                place, where = local(len(devices), self.cells_per_gpu), f"{len(devices)} GPUs of this machine"
             else:
-                place = local(*((len(devices), self.cells_per_gpu) if devices else (self.jobs, 1)))
+                place, where = local(self.jobs, 1), f"{self.jobs} on the CPU"
             if not isinstance(place, str):
                 self._stack.enter_context(place)
-            root = str(checkout.ROOT)
+            root = str(ROOT)
             self._arguments = (job.facts(root, token), root, token, devices)
             self._client = self._stack.enter_context(Client(place, timeout=60))
             self._client.subscribe_topic("stages", lambda event: self.view.told(event[1]))
-            self.view.say(f"workers: {self._client.dashboard_link}")
+            self.view.say(f"workers: {where}; {self._client.dashboard_link}")
         return self._client
 
     def slots(self) -> int:
-        """How many stages may run at once now. Raises InputError where the scheduler is gone."""
+        """How many stages may run at once now.
+
+        Raises:
+            InputError: Dask's scheduler is gone, or the cluster's refuses jobs and none is left.
+        """
         try:
-            return sum(self.client.nthreads().values())
+            count = sum(self.client.nthreads().values())
         except (OSError, TimeoutError) as error:
             raise InputError(f"Dask's scheduler does not answer ({error}); start again") from error
+        if self.jobs_there.refused and not count and not self.jobs_there.alive:
+            raise InputError(f"{self.cluster}: no job could be submitted: {self.jobs_there.refused}")
+        return count
 
     def submit(self, stage: dict[str, Any]) -> Future:
         """What becomes of the stage: the result of job.run."""
@@ -129,7 +147,7 @@ class Crew:
         return self.client.submit(Carried(job.run), stage, *self._arguments, key=key, pure=False)
 
     def retire(self, address: str) -> int:
-        """Do without this worker; returns how many are left."""
+        """Stop this worker; returns how many stages may run at once without it."""
         self.client.retire_workers([address], close_workers=True)
         return self.slots()
 
@@ -138,22 +156,72 @@ def local(workers: int, threads: int) -> LocalCluster:
     """So many workers on this machine with so many stages at once. Encrypted, by keys made for the occasion:
     else other users of the machine could run code as this one."""
     options = {"n_workers": workers, "threads_per_worker": threads, "memory_limit": None, "silence_logs": 50}
-    with warnings.catch_warnings(action="ignore"):  # another port is found where this one is taken
-        return LocalCluster(**options, security=True, dashboard_address="127.0.0.1:8787")
+    resource_tracker.ensure_running()  # it would let SIGINT through again in the thread that starts it
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # workers inherit that: Ctrl-C is the driver's
+    try:
+        with warnings.catch_warnings(action="ignore"):  # another port is found where this one is taken
+            return LocalCluster(**options, security=True, dashboard_address="127.0.0.1:8787")
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def gpus() -> list[str]:
-    """Identities of this machine's GPUs, as CUDA_VISIBLE_DEVICES takes them."""
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name.strip()]
-    if not shutil.which("nvidia-smi"):
-        return []
-    words = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.split()
+def gpus(say: Callable[[str], None]) -> list[str]:
+    """This machine's GPUs that torch can compute on, as CUDA_VISIBLE_DEVICES takes them. Why others are left
+    out is said."""
+    names, why = [], ""
+    if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        names = [name for name in chosen.split(",") if name.strip()]
+    elif shutil.which("nvidia-smi"):
+        words = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        names = done.stdout.splitlines() if done.returncode == 0 else []
+        why = f"nvidia-smi: {' '.join((done.stdout + done.stderr).split())}" if done.returncode else ""
+    usable = names
+    if names:
+        done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False)
+        usable = names[: len(done.stdout.split())]
+        said = done.stderr.strip().splitlines() or ["it finds no more"]
+        why = f"torch: {said[-1]}" if len(usable) < len(names) else ""
+    if why:
+        say(f"{len(usable)} of {len(names)} GPUs can be used ({why})")
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(usable)  # the stages are not to try the others
+    return usable
 
 
-def described(path: Path) -> Any:
-    """The cluster of a yaml file, or the address of one that runs."""
+class Jobs:
+    """What became of a cluster's jobs: names of those in its queue or at work, and why it refused one."""
+
+    def __init__(self) -> None:
+        self.alive: set[str] = set()
+        self.refused = ""
+
+    def watched(self, kind: type) -> type:
+        """The class of jobs `kind` of dask_jobqueue, whose errors Dask would only log and wait for ever."""
+        there = self
+
+        class Watched(kind):
+            async def start(self) -> None:
+                try:
+                    await super().start()
+                    there.alive.add(self.name)
+                except (RuntimeError, ValueError, OSError) as error:
+                    told = str(error).partition("\nstderr:\n")[2].strip() or str(error)
+                    there.refused = " ".join(told.split())
+                    self.status = Status.running  # for Dask, which would wait
+
+            async def close(self) -> None:
+                there.alive.discard(self.name)
+                await super().close()
+
+        return Watched
+
+
+def described(path: Path, there: Jobs) -> Any:
+    """The cluster of a yaml file, or the address of one that runs. `there` is told of its jobs.
+
+    Raises:
+        InputError: the file is not right, or Dask cannot start what it describes.
+    """
     content = read_yaml(path)
     kind = content.pop("type", None)
     if kind == "address":
@@ -167,7 +235,10 @@ def described(path: Path) -> Any:
     if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
         raise InputError(f"{path}: jobs: expected a number from 1, found {jobs!r}")
     try:
-        started = getattr(importlib.import_module(module), name)(**content)
+        cluster = getattr(importlib.import_module(module), name)
+        if jobs:
+            content["job_cls"] = there.watched(cluster.job_cls)
+        started = cluster(**content)
     except Exception as error:
         raise InputError(
             f"{path}: {name} cannot be started with this ({type(error).__name__}: {error})"

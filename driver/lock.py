@@ -1,11 +1,10 @@
 """A profile's project for one driver at a time, with a whole dvc.lock."""
 
-import fcntl
+import contextlib
 import json
-import os
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from itertools import chain
@@ -13,34 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.utils.serialize import ParseError, parse_yaml
+from ruamel.yaml import YAMLError
 from voluptuous import Invalid
 
 from asm.basics.errors import InputError
+from asm.basics.files import exclusive
 
 
-def take(folder: Path, goal: str) -> Any:
-    """The lock on the profile in `folder`, for `make <goal>`; held until this process ends.
+@contextlib.contextmanager
+def taken(folder: Path) -> Iterator[None]:
+    """The profile in `folder` for this driver; until the end of the context, or of this process.
 
     Raises:
         InputError: another one, or DVC, is at work there.
     """
-    path = folder / ".dvc" / "tmp" / "alone"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115
-    remedy = "wait for it, or stop it: what it has finished is kept"
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.seek(0)
-        raise InputError(f"{folder}: {handle.read()} is at work on this profile; {remedy}") from None
-    if busy := _dvc_at_work(folder / ".dvc" / "tmp" / "rwlock"):
-        raise InputError(f"{folder}: {busy[0]} is at work; {remedy}")
-    handle.truncate(0)
-    handle.write(f"`make {goal}` (process {os.getpid()}, since {_when(time.time())})")
-    handle.flush()
-    return handle
+    with exclusive(folder, folder / ".dvc" / "tmp" / "driver", "`make repro`"):
+        if busy := _dvc_at_work(folder / ".dvc" / "tmp" / "rwlock"):
+            raise InputError(
+                f"{folder}: {busy[0]} is at work here; wait for it, or stop it: what it has finished is kept"
+            )
+        yield
 
 
 def _dvc_at_work(path: Path) -> list[str]:
@@ -52,15 +45,12 @@ def _dvc_at_work(path: Path) -> list[str]:
         for pid, command in {(int(entry["pid"]), entry["cmd"]) for entry in entries}:
             with suppress(psutil.Error):
                 process = psutil.Process(pid)
+                since = datetime.fromtimestamp(process.create_time())
                 if any("dvc" in word for word in process.cmdline()):  # and no later one of this number
-                    found.add(f"`{command}` (process {pid}, since {_when(process.create_time())})")
+                    found.add(f"`{command}` (process {pid}, since {since:%Y-%m-%d %H:%M})")
     if not found:
         path.unlink(missing_ok=True)
     return sorted(found)
-
-
-def _when(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
 
 
 def mend(folder: Path) -> None:
@@ -83,9 +73,16 @@ def mend(folder: Path) -> None:
     )
 
 
+def load(text: bytes) -> dict[str, Any]:
+    """The content of a dvc.lock, empty for none. Raises ValueError if it is not whole."""
+    try:
+        return COMPILED_LOCKFILE_SCHEMA(parse_yaml(text, "dvc.lock")) if text else {}
+    except (ParseError, Invalid, YAMLError) as error:
+        raise ValueError(str(error)) from error
+
+
 def _is_whole(text: bytes) -> bool:
     try:
-        COMPILED_LOCKFILE_SCHEMA(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except (ValueError, yaml.YAMLError, Invalid):
+        return bool(load(text))
+    except ValueError:
         return False
-    return True

@@ -7,16 +7,19 @@ import statistics
 import time
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from asm.basics.yaml import read_yaml
 
 EPOCH = re.compile(
     r"^(?P<cell>[\w-]+)(?P<fold>, fold \d+ of \d+)?: "
     r"epoch (?P<epoch>\d+)/(?P<epochs>\d+) .*test (?P<accuracy>[\d.]+) ?%"
 )
 BAR = re.compile(r"(?P<part>[\w -]+): +(?P<percent>\d+)%\|")  # of tqdm
-QUICK = ("evaluate", "assess")  # one for each cell; not worth a line
+# groups of dvc.yaml's stages
+CELLS = ("train", "out_of_sample")  # what takes long
+SCORES = ("evaluate", "assess")  # one for each of these; not worth a line
 Kind = tuple[str, ...]
 
 
@@ -32,8 +35,7 @@ class Seconds:
         group, _, key = stage.partition("@")
         if stage not in self._kinds:
             path = self.home / "configs" / group / f"{key}.yaml"
-            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-            config = (yaml.load(path.read_bytes(), loader) if path.is_file() else None) or {}
+            config = read_yaml(path) if path.is_file() else {}
             self._kinds[stage] = (group, *(str(config.get(each)) for each in ("method", "dataset")))
         return self._kinds[stage]
 
@@ -57,7 +59,7 @@ class Seconds:
         return statistics.fmean(found) if found else None
 
 
-class Shown:
+class ProgressView:
     """What the user sees. `stages`: the names of all."""
 
     def __init__(self, stages: list[str], seconds: Seconds, console: Console) -> None:
@@ -73,7 +75,7 @@ class Shown:
         self.tasks: dict[str, TaskID] = {}
         self.overall = self.bars.add_task("cells", total=len(self.cells), told="")
 
-    def __enter__(self) -> "Shown":
+    def __enter__(self) -> "ProgressView":
         self.bars.start()
         return self
 
@@ -124,7 +126,7 @@ class Shown:
         if stage in self.cells:
             accuracy = f"{self.accuracy[stage]} %, " if stage in self.accuracy else ""
             self.say(f"{self._ended()}/{len(self.cells)}  {key}: {accuracy}{self.left()}")
-        elif group not in QUICK:
+        elif group not in SCORES:
             self.say(f"{stage}: {seconds:.0f} s")
         self.update()
 

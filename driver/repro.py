@@ -1,7 +1,7 @@
 """Bring a profile up to date, many stages at once: `make repro`.
 
-DVC says what is to be run (ledger.py), Dask's workers run it (crew.py, job.py), and this process alone tells
-DVC what came out. Plain `dvc repro` does the same, one stage after the other.
+DVC says what is to be run (ledger.py), Dask's workers run it (workers.py, job.py), and this process alone
+tells DVC what came out. Plain `dvc repro` does the same, one stage after the other.
 """
 
 import argparse
@@ -36,22 +36,27 @@ def main() -> None:
     with suppress(OSError, AttributeError):  # who kills make stops this, where the system can tell
         ctypes.CDLL("libc.so.6").prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
-    import checkout
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "stages"))
+    import bootstrap
 
-    from driver import bring_up_to_date
     from ledger import opened
     from project import project, update_cells
 
     from asm.basics.errors import reported
+    from asm.basics.files import denied
+    from driver import bring_up_to_date
 
     with reported():
         cluster = args.cluster and args.cluster.resolve()
-        home = project(args.profile, checkout.ROOT)
-        update_cells(home, checkout.ROOT)
-        with opened(home, "repro") as ledger:
-            bring_up_to_date(ledger, args.jobs, args.cells_per_gpu, cluster, lambda: bool(received))
-            if not received:
-                shutil.rmtree(home / "checkpoints", ignore_errors=True)  # all is DVC's now
+        try:
+            home = project(args.profile, bootstrap.ROOT)
+            update_cells(home, bootstrap.ROOT)
+            with opened(home) as ledger:
+                bring_up_to_date(ledger, args.jobs, args.cells_per_gpu, cluster, lambda: bool(received))
+                if not received:
+                    shutil.rmtree(home / "checkpoints", ignore_errors=True)  # all is DVC's now
+        except PermissionError as error:
+            raise denied(error, bootstrap.ROOT) from error
     if received:
         print("stopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)
         sys.exit(128 + received[0])
