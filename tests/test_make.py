@@ -26,7 +26,7 @@ class Checkout:
         self.path, self.log = folder / "a täst", folder / "log"
         (self.path / "profiles/ferplus/reports").mkdir(parents=True)
         (self.path / "profiles/ferplus/profile.yaml").write_text("inits: {own: {weights: dlib}}\n")
-        (self.path / "profiles/ferplus/reports/README.md").write_text("## Table 1\nThe table\nTest accuracy\n")
+        (self.path / "profiles/ferplus/reports/README.md").write_text("## Table 1\nThe table\nTest accuracy")
         for name in ("Makefile", "constraints.txt", "pyproject.toml"):
             shutil.copy(ROOT / name, self.path / name)
         self.python = self.script("python", PYTHON.format(log=self.log))
