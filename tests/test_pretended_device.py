@@ -3,6 +3,8 @@
 It cannot show: whether a GPU's kernels exist and agree, streams and pinned memory, NCCL, speed, memory.
 """
 
+import platform
+
 import numpy as np
 import pandas as pd
 import pretended
@@ -73,6 +75,21 @@ def test_features_of_a_frozen_backbone_too(tmp_path):
         config = make_config("asm", training={**HEAD, "epochs": 2})
         cell.train(config, data, None, tmp_path / "out", tmp_path / "ck", tmp_path / "t.csv", DEVICE)
     assert np.isfinite(pd.read_csv(tmp_path / "out" / "history.csv")["loss_total"]).all()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("instructions", [True, False])
+def test_bf16_without_instructions_for_it_is_said(
+    tmp_path, data, capsys, monkeypatch, precision, instructions
+):
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: instructions)
+    config = make_config("baseline", training={"precision": precision, "epochs": 1})
+    places = (tmp_path / "out", tmp_path / "ck", tmp_path / "t.csv")
+    cell.train(config, data, None, *places, torch.device("cpu"))
+    said = "training.precision: bf16 takes many times as long" in capsys.readouterr().err
+    assert said == (precision == "bf16" and not instructions)
 
 
 def test_mistakes_are_noticed():

@@ -1,7 +1,8 @@
 """Five-point similarity alignment: landmarks and an image in, a square crop out.
 
 Coordinates are pixels with integers at pixel centres, so a crop's share `u` of its width lies at
-`u * size - .5` and one set of landmarks gives the same crop at every size.
+`u * size - .5` and one set of landmarks gives the same crop at every size. The same landmarks give the same
+bytes on every processor: no sum here depends on the order in which a library adds.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.nn.functional import avg_pool2d, grid_sample
 
 # Left eye, right eye, nose, left and right mouth corner (as seen in the image), as shares of the crop.
 TEMPLATE = np.array([[0.315, 0.40], [0.685, 0.40], [0.5, 0.60], [0.345, 0.79], [0.655, 0.79]])
+_ONE = 1 << 11  # parts of a pixel: the squares, times 255, still fit 32 bits
+_AT_ONCE = 1 << 19  # samples that are in memory together
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
@@ -44,15 +45,18 @@ def similarity(landmarks: np.ndarray, size: int) -> np.ndarray:
 
     Umeyama 1991, eq. 40-42, which in the plane and without reflection is one complex regression, w = a z + b.
     """
-    z = np.asarray(landmarks, np.float64) @ (1, 1j)
-    w = template(size) @ (1, 1j)
-    centred = z - z.mean()
-    spread = float(np.sum(np.abs(centred) ** 2))
-    if not math.isfinite(spread) or spread < 1e-12:
-        raise ValueError(f"cannot align to these landmarks: {np.asarray(landmarks).tolist()}")
-    a = np.sum(np.conj(centred) * (w - w.mean())) / spread
-    b = w.mean() - a * z.mean()
-    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+    source, target = np.asarray(landmarks, np.float64).tolist(), template(size).tolist()
+    if not np.isfinite(source).all():
+        raise ValueError(f"cannot align to these landmarks: {source}")
+    mean_x, mean_y = (math.fsum(along) / len(source) for along in zip(*source, strict=True))
+    mean_u, mean_v = (math.fsum(along) / len(target) for along in zip(*target, strict=True))
+    pairs = [(x - mean_x, y - mean_y, *point) for (x, y), point in zip(source, target, strict=True)]
+    spread = math.fsum(x * x + y * y for x, y, _, _ in pairs)
+    if spread < 1e-12:
+        raise ValueError(f"cannot align to these landmarks: {source}")
+    c = math.fsum(x * u + y * v for x, y, u, v in pairs) / spread
+    s = math.fsum(x * v - y * u for x, y, u, v in pairs) / spread
+    return np.array([[c, -s, mean_u - (c * mean_x - s * mean_y)], [s, c, mean_v - (s * mean_x + c * mean_y)]])
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
@@ -66,36 +70,39 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
         uint8 [size, size, C] (C = 1 for [H, W]).
 
     Where the crop shrinks the image n-fold, a crop pixel is the mean of ceil(n) x ceil(n) bilinear samples.
+    Places are taken to 1 / `_ONE` of a pixel; from there on all numbers are whole.
     """
     if image.ndim == 2:
         image = image[..., None]
-    matrix = np.asarray(matrix, np.float64)
-    scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    samples = max(1, math.ceil(1 / scale - 0.05))
-    inverse = np.linalg.inv(matrix[:, :2])
+    (a, b, shift_x), (c, d, shift_y) = np.asarray(matrix, np.float64).tolist()
+    determinant = a * d - b * c
+    samples = max(1, math.ceil(1 / math.sqrt(abs(determinant)) - 0.05))
     along = (np.arange(size * samples) + 0.5) / samples - 0.5
-    crop_xy = np.stack(np.meshgrid(along, along), -1)  # [n, n, 2] as (x, y)
-    xy = (crop_xy - matrix[:, 2]) @ inverse.T
-    height, width = image.shape[:2]
-    xy = np.clip(xy, 0, (width - 1, height - 1))  # the replicated border
+    x, height, width = along - shift_x, *image.shape[:2]
+    part = max(1, _AT_ONCE // (len(along) * samples))  # rows of the crop
+    crop = np.empty((size, size, image.shape[2]), np.uint8)
+    for top in range(0, size, part):
+        y = along[top * samples : (top + part) * samples, None] - shift_y
+        sums = _bilinear(
+            image,
+            np.clip((d * x - b * y) / determinant, 0, width - 1),  # the replicated border
+            np.clip((a * y - c * x) / determinant, 0, height - 1),
+        )
+        sums = sums.reshape(-1, samples, size, samples, image.shape[2]).sum((1, 3), dtype=np.int64)
+        whole = _ONE * _ONE * samples * samples
+        crop[top : top + part] = (2 * sums + whole) // (2 * whole)
+    return crop
 
-    # Only the part of the image that is needed becomes float; float32 coordinates stay exact enough, too.
-    low = np.floor(xy.min((0, 1))).astype(int)
-    high = np.ceil(xy.max((0, 1))).astype(int) + 1
-    part = image[low[1] : high[1], low[0] : high[0]]
-    extent = np.array([part.shape[1], part.shape[0]])
-    grid = (2 * (xy - low) + 1) / extent - 1  # grid_sample's -1..1, align_corners=False
-    pixels = torch.from_numpy(np.ascontiguousarray(part)).permute(2, 0, 1)[None].float()
-    crop = grid_sample(
-        pixels,
-        torch.from_numpy(grid.astype(np.float32))[None],
-        mode="bilinear",
-        padding_mode="border",
-        align_corners=False,
-    )
-    if samples > 1:
-        crop = avg_pool2d(crop, samples)
-    return crop[0].round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+
+def _bilinear(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """`_ONE`**2 times the values at places inside the image: int32 [h, w, C] of float64 x, y [h, w]."""
+    x, y = np.rint(x * _ONE).astype(np.int32), np.rint(y * _ONE).astype(np.int32)
+    left, top = x // _ONE, y // _ONE
+    right, bottom = np.minimum(left + 1, image.shape[1] - 1), np.minimum(top + 1, image.shape[0] - 1)
+    x, y = (x - left * _ONE)[..., None], (y - top * _ONE)[..., None]
+    upper = image[top, left] * (_ONE - x) + image[top, right] * x
+    lower = image[bottom, left] * (_ONE - x) + image[bottom, right] * x
+    return upper * (_ONE - y) + lower * y
 
 
 def fallback_crop(image: np.ndarray, size: int) -> np.ndarray:

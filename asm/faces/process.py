@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -31,8 +31,7 @@ from asm.basics.workers import start_worker
 from asm.datasets.base import SPLITS, FaceDataset
 from asm.datasets.names import printable
 from asm.faces import store
-from asm.faces.alignment import crop_face
-from asm.faces.blocks import UNREADABLE, Block, BlockImages, Options, align_block, stack
+from asm.faces.blocks import UNREADABLE, Block, BlockImages, Options, align_block
 from asm.faces.store import FACE_KINDS
 
 BLOCK = 64  # rows per block: about a second of work, which is all that a kill can cost
@@ -113,26 +112,6 @@ def align_dataset(
         return _write(dataset, options, list(paths.values()), digests, out)
     finally:
         shutil.rmtree(_partial(out), ignore_errors=True)
-
-
-def rebuild(dataset: FaceDataset, ids: Iterable[str], landmarks: np.ndarray, size: int) -> np.ndarray:
-    """Crops from the images and stored landmarks, without detection; at the stored size, the stored pixels.
-
-    Args:
-        ids: of the store's manifest, [N].
-        landmarks: of the store, [N, 5, 2].
-    Returns:
-        uint8 [N, size, size, C].
-    """
-    row_of = {name: row for row, name in enumerate(dataset.table["id"])}
-    unknown = [name for name in ids if name not in row_of]
-    if unknown:
-        raise InputError(f"{dataset.name}: no image with the id {unknown[0]!r} ({len(unknown)} such in all).")
-    crops = [
-        crop_face(dataset.read(row_of[name]), points, size)
-        for name, points in zip(ids, landmarks, strict=True)
-    ]
-    return stack(crops, size)
 
 
 # --- processes ---

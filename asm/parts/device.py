@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import platform
 import sys
 
 import torch
@@ -40,6 +41,19 @@ def all_cores() -> torch.device:
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(os.cpu_count() or 1)
     return device
+
+
+def warn_of_slow_bf16(device: torch.device) -> None:
+    """Say so where bf16 would be computed without instructions for it, many times slower than fp32."""
+    # other processors than x86 are not asked: torch does not know what they have
+    if device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
+        return
+    if not (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()):
+        print(
+            "training.precision: bf16 takes many times as long as fp32 here, as this processor has neither AMX nor "
+            "AVX512-BF16; set it to fp32, or train on another machine",
+            file=sys.stderr,
+        )
 
 
 def _keep_freed_memory() -> None:

@@ -21,6 +21,7 @@ from asm.methods.base import Method
 from asm.methods.config import CellConfig
 from asm.parts import backbones, distributed, perceptron
 from asm.parts.batches import Data
+from asm.parts.device import warn_of_slow_bf16
 from asm.training import checkpoint, results
 from asm.training.epoch import evaluate, run_epoch
 from asm.training.optimization import build_optimizer, set_rates
@@ -57,6 +58,8 @@ def train(
             f"{config.cell}: training needs two samples (batch normalisation) and one to test on; "
             f"found {len(data.train.ids)} and {len(data.test.ids)}"
         )
+    if config.training.precision == "bf16":
+        warn_of_slow_bf16(device)
     with _only_one(checkpoints):
         stamp = fingerprint(config, data, initial)
         data = data.to(device)

@@ -18,6 +18,7 @@ from PIL import Image
 from asm.basics.errors import InputError
 from asm.datasets.base import FaceDataset, Pixels, read_image
 from asm.faces import blocks, process
+from asm.faces.alignment import crop_face
 from asm.faces.store import load
 
 
@@ -52,7 +53,7 @@ def test_images_with_several_faces_are_listed_aside(align, make_dataset, rendere
     assert (tmp_path / "others.csv").read_text() == "id,others\n001,1\n"
 
 
-def test_faces_are_found_cropped_and_can_be_rebuilt(align, make_dataset, rendered, tmp_path):
+def test_faces_are_found_and_cropped(align, make_dataset, rendered, tmp_path):
     blank = np.full((70, 50), 100, np.uint8)
     dataset = make_dataset([*rendered.images[:5], blank])
     summary = align(dataset, detect=True, size=48)
@@ -71,12 +72,41 @@ def test_faces_are_found_cropped_and_can_be_rebuilt(align, make_dataset, rendere
     assert report["id"].tolist() == ["005"]
     assert "no face" in report["reason"][0]
 
-    again = process.rebuild(dataset, store.manifest["id"], store.landmarks, 48)
-    assert np.array_equal(again, store.faces)
-    assert process.rebuild(dataset, ["001"], store.landmarks[1:2], 20).shape == (1, 20, 20, 3)
-    with pytest.raises(InputError, match="no image with the id 'x'"):
-        process.rebuild(dataset, ["x"], store.landmarks[:1], 48)
+    # the landmarks that are stored give the stored pixels
+    for face, image, points in zip(store.faces, rendered.images[:5], store.landmarks, strict=False):
+        assert np.array_equal(face, crop_face(image, points, 48))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "work"]
+
+
+OTHER_INSTRUCTIONS = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "MKL_CBWR": "COMPATIBLE",
+    "OPENBLAS_CORETYPE": "Prescott",
+}
+ALIGN = """
+import sys
+from pathlib import Path
+import numpy as np
+from asm.faces import process
+from test_process import KILL_OPTIONS, kill_dataset
+folder = Path(sys.argv[1])
+dataset = kill_dataset(np.load(folder / "images.npy"))
+process.align_dataset(dataset, out=folder / "theirs", work=folder / "w", workers=1, **KILL_OPTIONS)
+"""
+
+
+def test_another_processors_instructions_change_no_byte(tmp_path, rendered):
+    """Those of one without AVX: its networks add in another order; nor does the size of a batch."""
+    images = np.stack([np.asarray(Image.fromarray(image).resize((48, 48))) for image in rendered.images])
+    np.save(tmp_path / "images.npy", images)
+    paths = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    command = [sys.executable, "-c", ALIGN, str(tmp_path)]
+    subprocess.run(command, env={**os.environ, **paths, **OTHER_INSTRUCTIONS}, check=True)
+    places = {"out": tmp_path / "ours", "work": tmp_path / "w2", "workers": 1}
+    process.align_dataset(kill_dataset(images), **places, **{**KILL_OPTIONS, "batch_size": 1})
+    ours, theirs = contents(tmp_path / "ours"), contents(tmp_path / "theirs")
+    assert ours == theirs
 
 
 def test_unreadable_images_are_left_out_and_listed(align, tmp_path, make_dataset):
