@@ -7,21 +7,18 @@ cannot slip into a table.
 import json
 import math
 from functools import cache, cached_property
-from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pandas as pd
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from asm.basics.errors import InputError
 from asm.basics.yaml import Schedule, read_yaml
 from asm.scores.schema import LabelQuality, NoiseKind, Scores, load_scores
 
-# Their own paper's schedule is the common one, so that a cell in either stands for both.
+# These two have one schedule, the common one being that of their own paper: a cell in either stands for both.
 ONE_SCHEDULE = ("baseline", "asm")
-PRINTED = {"thresholds.confidence": "max"}  # what a cell changes that takes Eq. 3 as printed
 CONTROL = "two_networks"  # what two networks gain by themselves; no published method
 
 
@@ -43,28 +40,29 @@ class Cell(BaseModel):
 
 
 class DatasetInfo(BaseModel):
-    """A data set of the grid."""
+    """`paper`: the data set's column in paper.yaml, None where the paper does not have it."""
 
-    source: str
-    classes: int | None = None  # unknown for a folder of the user's own
+    title: str
+    paper: str | None
 
 
 class InitInfo(BaseModel):
-    """Initial weights of the backbone."""
+    """`about`: what the initial weights are beside the paper's."""
 
-    weights: str
+    about: str
 
 
 class MethodInfo(BaseModel):
-    """What a method's own file says of it."""
+    """What a method's own file says of it; `ours` is one that no paper has."""
 
     title: str
     told_noise_rate: bool
+    ours: bool
 
 
 class Grid(BaseModel):
     """configs/report.yaml, its axes in the order of the cells. `defaults` gives the dotted keys' values in a
-    cell that changes nothing; a key it lacks has the paper's value."""
+    cell that changes nothing; a key that it lacks has the paper's value."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -85,45 +83,24 @@ class Grid(BaseModel):
     precision: str
     defaults: dict[str, Any]
     cells: list[Cell]
-    code: str  # that writes the report
+    code: str  # hash of the code that writes the report
 
     @model_validator(mode="after")
-    def _known_names(self) -> "Grid":
-        names, settings = set(), set()
-        for cell in self.cells:
-            for field, known in (
-                ("dataset", self.datasets),
-                ("noise", self.noises),
-                ("init", self.inits),
-                ("method", self.methods),
-            ):
-                if getattr(cell, field) not in known:
-                    raise ValueError(
-                        f"cell {cell.cell!r}: {field} {getattr(cell, field)!r} is not among {list(known)}"
-                    )
-            axes = (cell.dataset, cell.noise, cell.method, cell.init, cell.schedule, cell.seed)
-            setting = (*axes, canonical(cell.changed))
-            if cell.cell in names or setting in settings:
-                raise ValueError(f"cell {cell.cell!r}: its name or its setting and seed occur twice")
-            names.add(cell.cell)
-            settings.add(setting)
-        return self
-
-    @model_validator(mode="after")
-    def _in_order_of_cells(self) -> "Grid":
+    def _in_order_of_cells(self) -> Self:
         """The axes as the cells come, for the file has its keys sorted."""
         for axis, field in (("datasets", "dataset"), ("noises", "noise"), ("inits", "init")):
-            known = getattr(self, axis)
-            order = dict.fromkeys([*(getattr(cell, field) for cell in self.cells), *known])
-            setattr(self, axis, {key: known[key] for key in order})
+            known, used = getattr(self, axis), dict.fromkeys(getattr(cell, field) for cell in self.cells)
+            if unknown := set(used) - set(known):
+                raise ValueError(f"a cell's {field} {unknown.pop()!r} is not among {list(known)}")
+            setattr(self, axis, {key: known[key] for key in dict.fromkeys([*used, *known])})
         return self
 
     def title(self, method: str) -> str:
-        """How a method is printed: as its own file says, the control named as one; one of the paper's that
-        the grid lacks as there."""
+        """How a method is printed: as its own file says, the control and what is ours marked as such; one of
+        the paper's that the grid lacks as the paper names it."""
         info = self.methods.get(method)
-        title = paper()["methods"][method] if info is None else info.title
-        return f"{title} (control)" if method == CONTROL else title
+        mark = " (control)" if method == CONTROL else " (ours)" if info and info.ours else ""
+        return (info.title if info else paper()["methods"][method]) + mark
 
     @cached_property
     def schedules(self) -> list[str]:
@@ -138,12 +115,8 @@ class Grid(BaseModel):
     @cached_property
     def ordered_noises(self) -> list[str]:
         """Symmetric noise by rate, then the other kinds in the order of the grid."""
-        order = list(self.noises)
-        return sorted(order, key=lambda n: (_rank(self.noises[n]), order.index(n)))
-
-
-def _rank(noise: NoiseKind) -> float:
-    return noise.rate if noise.kind == "symmetric" and noise.rate is not None else math.inf
+        rate = {name: kind.rate if kind.kind == "symmetric" else None for name, kind in self.noises.items()}
+        return sorted(rate, key=lambda name: math.inf if rate[name] is None else rate[name])
 
 
 def canonical(changed: dict[str, Any]) -> str:
@@ -158,35 +131,38 @@ def load_grid(path: Path, scores_dir: Path, timing_dir: Path) -> Grid:
     A cell without a file of its own stays blank. Raises InputError for a missing grid file or directory, and
     for a file whose content does not fit, naming file and key.
     """
-    loaded = _parse_grid(path)
+    try:
+        loaded = Grid.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise InputError(f"{path}: {_first(error)}; write the file again with its stage") from error
     for directory, kind in ((scores_dir, "scores"), (timing_dir, "timing")):
         if not directory.is_dir():
             raise InputError(f"{directory}: expected the directory of {kind} files; evaluate the cells first")
     for cell in loaded.cells:
-        path = scores_dir / f"{cell.cell}.json"
-        if path.exists():
+        if (path := scores_dir / f"{cell.cell}.json").exists():
             cell.scores = load_scores(path)
             _check_belongs(cell, loaded.noises[cell.noise], cell.scores, path)
         if (path := scores_dir / "out_of_sample" / f"{cell.cell}.json").exists():
-            cell.out_of_sample = _load_quality(path)
+            try:
+                cell.out_of_sample = LabelQuality.model_validate_json(path.read_bytes())
+            except ValidationError as error:
+                raise InputError(f"{path}: cannot be read ({_first(error)}); assess it again") from error
         if (path := timing_dir / f"{cell.cell}.csv").exists():
             cell.seconds = _mean_seconds(path)
     return loaded
 
 
-def _load_quality(path: Path) -> LabelQuality:
-    try:
-        return LabelQuality.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({' '.join(str(error).split())[:200]}); assess it again"
-        ) from error
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the whole file'}: {first['msg']}"
 
 
 def _check_belongs(cell: Cell, noise: NoiseKind, scores: Scores, path: Path) -> None:
     fields = ("cell", "dataset", "method", "seed", "schedule")
     compared = [(field, getattr(cell, field), getattr(scores, field)) for field in fields]
-    compared += [("noise.kind", noise.kind, scores.noise.kind), ("noise.rate", noise.rate, scores.noise.rate)]
+    compared += [
+        (f"noise.{key}", getattr(noise, key), getattr(scores.noise, key)) for key in ("kind", "rate")
+    ]
     for field, expected, found in compared:
         if expected != found:
             raise InputError(
@@ -201,23 +177,14 @@ def _mean_seconds(path: Path) -> float | None:
         if "busy_seconds" not in timed:
             return None
         mean = float(timed["busy_seconds"].astype(float).mean())
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: cannot be read ({error}); train the cell again") from error
     if not mean > 0:
         raise InputError(f"{path}: expected positive seconds, their mean is {mean}; train the cell again")
     return round(mean, 3)  # as cells.csv has it, so that the committed scores give the committed tables
 
 
-def _parse_grid(path: Path) -> Grid:
-    try:
-        return Grid.model_validate(read_yaml(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise InputError(f"{path}: {key}: {first['msg']}; write the file again with its stage") from error
-
-
 @cache
-def paper() -> dict:
-    """The published numbers, accuracies in percent."""
-    return yaml.safe_load(resources.files("asm.report").joinpath("paper.yaml").read_text(encoding="utf-8"))
+def paper() -> dict[str, Any]:
+    """The published numbers of paper.yaml, accuracies in percent."""
+    return read_yaml(Path(__file__).parent / "paper.yaml")

@@ -1,214 +1,112 @@
 """The tables of details.md: every setting with its seeds, the order of the methods, cost, fit, mining."""
 
-from itertools import combinations
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
-from scipy.stats import kendalltau
 
 from asm.report import names
-from asm.report.cells import ONE_SCHEDULE, paper
-from asm.report.layout import Table, frame_of, without_blanks
-from asm.report.results import NONE, Results, difference, paper_value, shown
+from asm.report.layout import Table, frame_of
+from asm.report.results import MEASURES, NONE, PRINTED, Results, Row, difference, shown
 
-BEST = "best epoch (selected on test)"
+Columns = dict[str, Callable[[Row], Any]]
+
+
+def _mean(key: str, digits: int = 1) -> Callable[[Row], str | None]:
+    return lambda row: shown(row.get(key), digits)
+
+
+def _table(results: Results, name: str, keep: Callable[[Row], bool], columns: Columns) -> Table:
+    """A row for each setting that `keep` accepts."""
+    rows = results.rows(lambda row: row["regime"] == NONE and keep(row))
+    values = [{title: value(row) for title, value in columns.items()} for row in rows]
+    labels = [names.row_labels(results.grid, row) for row in rows]
+    return Table(name, frame_of([first | rest for first, rest in zip(labels, values, strict=True)]))
 
 
 def table_accuracy(results: Results) -> Table:
     """Every method at every noise, with its seeds, each network alone, and the best epoch."""
-    rows = []
-    for row in results.rows(lambda r: r["regime"] == NONE and (r["rule"] == NONE or names.is_printed(r))):
-        line = names.lead(results.grid, row) | {"seeds": row["n"], "accuracy": row["accuracy"]}
-        line |= {BEST: row["best"], "net 1": shown(row["net1"], 2), "net 2": shown(row["net2"], 2)}
-        line |= {"− baseline (points)": row["lead"], "a net − baseline (points)": row["nets_lead"]}
-        rows.append(line)
-    notes = [
-        "Test accuracy, %, mean of the last epochs; ± half of the 95 % interval over seeds (Student t). "
-        "“Best epoch” was chosen by looking at the test set, which flatters every method. Two networks "
-        "predict by their mean probability; “a net”: the mean of both, each alone, which tells the method "
-        "from ensembling.",
-    ]
-    return Table("table_accuracy", "Accuracy, with seeds", without_blanks(frame_of(rows)), notes)
-
-
-def table_order(results: Results) -> Table:
-    """Our order of the methods of the paper's Tables 1 and 3 beside the paper's: Kendall's tau."""
-    grid, rows = results.grid, []
-    for dataset in grid.datasets:
-        for noise in grid.ordered_noises:
-            for init in grid.used_inits:
-                for schedule in grid.schedules:
-                    rows += _ordered(results, dataset, noise, init, schedule)
-    notes = [
-        "Methods that both have, by mean accuracy. Data that a table of the paper lacks stand beside its "
-        "RAF-DB column. Beyond chance: pairs in the paper's order whose difference over paired seeds has "
-        "a 95 % interval without 0; each interval stands by itself.",
-    ]
-    return Table("table_order", "The order of the methods, and the paper's", frame_of(rows), notes)
-
-
-def _ordered(results: Results, dataset: str, noise: str, init: str, schedule: str) -> list[dict[str, Any]]:
-    grid, kind = results.grid, results.grid.noises[noise]
-    if kind.kind != "symmetric":
-        return []
-    table = "table3" if kind.rate == 0 else "table1"
-    column = names.paper_column(grid.datasets[dataset])
-    compared = [m for m in names.in_order(paper()[table]) if m != "protocol"]
-    if not any(paper_value(table, m, column, kind.rate) for m in compared):
-        column = "rafdb"
-    theirs, ours = {}, {}
-    for method in compared:
-        row = results.get(dataset, noise, method, init, schedule=schedule)
-        if row is None and method in ONE_SCHEDULE:
-            row = results.get(dataset, noise, method, init)
-        printed = paper_value(table, method, column, kind.rate)
-        if row is not None and row["n"] and printed is not None:
-            theirs[method], ours[method] = printed, row
-    if len(ours) < 3 or not any(r["schedule"] == schedule for r in ours.values()):
-        return []
-    means = {m: round(row["accuracy"].mean, 2) for m, row in ours.items()}
-    pairs = list(combinations(sorted(theirs, key=theirs.get, reverse=True), 2))
-    agreeing = [(a, b) for a, b in pairs if means[a] > means[b]]
-    apart = [difference(results, ours[a], ours[b]) for a, b in agreeing]
-    clear = sum(points is not None and points.half is not None and points.side > 0 for points in apart)
-    tau = kendalltau(list(means.values()), list(theirs.values())).statistic
-    line = {"Data set": dataset, "Noise": names.noise(kind)}
-    line |= names.setting(grid, {"init": init, "schedule": schedule})
-    line |= {"ours": _chain(grid.title, means)}
-    line |= {"the paper's": f"{_chain(grid.title, theirs)} ({names.PAPER_COLUMNS[column]})"}
-    line |= {"Kendall's tau": None if pd.isna(tau) else float(tau)}
-    return [line | {"pairs as in the paper": f"{len(agreeing)} of {len(pairs)}, {clear} beyond chance"}]
-
-
-def _chain(title: Any, accuracy: dict[str, float]) -> str:
-    return " > ".join(title(m) for m in sorted(accuracy, key=accuracy.get, reverse=True))
+    columns: Columns = {"seeds": lambda row: row["n"]}
+    for measure, words in MEASURES.items():
+        columns |= {words: lambda row, m=measure: row[m]}
+        columns |= {f"{words} − baseline": lambda row, m=measure: row[f"{m}_over_baseline"]}
+    columns |= {"best epoch": lambda row: row["best"], "net 1": _mean("net1", 2), "net 2": _mean("net2", 2)}
+    columns |= {"a net − baseline": lambda row: row["nets_over_baseline"]}
+    return _table(results, "table_accuracy", lambda row: row["rule"] in (NONE, PRINTED), columns)
 
 
 def table_changes(results: Results) -> Table:
     """What each change of a method is worth against the method as it is by default."""
-    rows = []
-    for row in results.rows(lambda r: r["rule"] != NONE and r["regime"] == NONE):
+
+    def over(row: Row, measure: str) -> Any:
         place = (row[axis] for axis in ("dataset", "noise", "method", "init"))
         usual = results.get(*place, schedule=row["schedule"])
-        line = names.lead(results.grid, row) | {"seeds": row["n"], "accuracy": row["accuracy"]}
-        line |= {"− unchanged (points)": difference(results, row, usual) if usual and usual["n"] else None}
-        rows.append(line | {"− baseline (points)": row["lead"], BEST: row["best"]})
-    notes = ["Unchanged: the method as it is by default. Differences over the seeds that both have."]
-    return Table("table_changes", "Changes of a method", without_blanks(frame_of(rows)), notes)
+        return difference(results, row, usual, measure) if usual and usual["n"] else None
+
+    columns: Columns = {"seeds": lambda row: row["n"]}
+    for measure, words in MEASURES.items():
+        columns |= {words: lambda row, m=measure: row[m]}
+        columns |= {f"{words} − unchanged": lambda row, m=measure: over(row, m)}
+    return _table(results, "table_changes", lambda row: row["rule"] != NONE, columns)
 
 
-def table_weights(results: Results) -> Table:
-    """What other initial weights change, for every setting that was run with several."""
-    first, *others = results.grid.used_inits
-    rows = []
-    for row in results.rows(lambda r: r["init"] == first):
-        for init in others:
-            axes = ("dataset", "noise", "method")
-            key = [row[axis] for axis in axes]
-            other = results.get(*key, init, row["rule"], row["regime"], row["schedule"])
-            if other is not None and (gain := difference(results, row, other)) is not None:
-                line = {k: v for k, v in names.lead(results.grid, row).items() if k != "Weights"}
-                rows.append(line | {f"{first} − {init} (points)": gain})
-    return Table("table_weights", "Initial weights", frame_of(rows), ["Over the seeds that both have."])
+def table_mining(results: Results) -> Table:
+    """What each setting has learned of its right and wrong labels, which right ones the mining leaves out,
+    and what the subsets of the last epoch hold."""
+    columns = {"fit of right labels %": _mean("fit_right"), "fit of wrong labels %": _mean("fit_wrong")}
+    columns |= {
+        "T_c when mining starts": _mean("clean_start", 2),
+        "right labels called noisy %": _mean("right_noisy"),
+    }
+    columns |= {"most of": most_affected}
+    columns |= {f"noisy: {name} %": _mean(f"noisy_{name.lower()}") for name in ("precision", "recall", "F1")}
+    columns |= {f"{name}: samples %": _mean(f"share_{name}") for name in names.SUBSETS}
+    columns |= {f"{name}: wrong %": _mean(f"wrong_{name}") for name in names.SUBSETS}
+    columns |= {
+        "AUROC of wrong labels": _mean("auroc_wrong", 3),
+        "vote entropy: ρ": _mean("vote_spearman", 3),
+    }
+    columns |= {f"ambiguous: {k}": _mean(f"ambiguity_{k}", 3) for k in ("precision", "recall", "auroc")}
+    return _table(results, "table_mining", lambda row: True, columns)
+
+
+def most_affected(row: Row) -> str | None:
+    """The class of which most right labels are called noisy, and how many, mean over seeds."""
+    shares = [s.mining.right_noisy_by_class for s in row["scores"] if s.mining]
+    by_class = pd.DataFrame(shares, dtype=float).mean().dropna()
+    return f"{by_class.idxmax()} ({100 * by_class.max():.1f} %)" if len(by_class) else None
 
 
 def table_cost(results: Results) -> Table:
     """What training a method costs, at the highest symmetric noise that it was timed with."""
-    grid, rows = results.grid, []
-    counts = {
-        d: len({r["method"] for r in results.rows(lambda r, d=d: r["dataset"] == d)}) for d in grid.datasets
-    }
-    dataset = max(counts, key=counts.get)
-    symmetric = [n for n in reversed(grid.ordered_noises) if grid.noises[n].kind == "symmetric"]
-    for method in names.in_order(cell.method for cell in grid.cells):
-        for init in grid.used_inits:
-            for schedule in grid.schedules:
-                found = [results.get(dataset, n, method, init, schedule=schedule) for n in symmetric]
-                found = [row for row in found if row and row["n"]]
-                if not found:
-                    continue
-                row = next((row for row in found if row["seconds"]), found[0])
-                base = results.get(dataset, row["noise"], "baseline", init)
-                usual, seconds = base and base["seconds"], row["seconds"]
-                line = {"Method": grid.title(method)} | names.setting(grid, row)
-                line |= {"networks": 1 if row["net1"] is None else 2, "seconds per epoch": seconds}
-                line |= {"× baseline": seconds / usual if seconds and usual else None}
-                line |= {"forward passes per sample": shown(row["forward_passes"], 2)}
-                rows.append(line | {"parameters, millions": shown(row["parameters"], 2)})
-    of_heads = " of the heads (the frozen backbone ran once, before)" if grid.input == "features" else ""
-    told = [m for m in names.in_order(c.method for c in grid.cells) if grid.methods[m].told_noise_rate]
-    machines = {f"device {s.versions.get('device', 'unknown')}, torch {s.versions.get('torch', 'unknown')}"
-                for s in results.done}  # fmt: skip
-    notes = [
-        f"Training{of_heads} on {dataset}; seconds: the processor's on a CPU, the clock's on a GPU, mining "
-        "included, evaluation not; they depend on the machine "
-        f"({'; '.join(sorted(machines)) or 'nothing measured'}). Forward passes: of the backbone, in the "
-        "last epoch; parameters: also those that only training uses.",
-    ]
-    if told:
-        notes.append(f"Told the noise rate, which the others are not: {names.joined(map(grid.title, told))}.")
-    return Table("table_cost", "Cost of training", without_blanks(frame_of(rows)), notes)
-
-
-def table_fit(results: Results) -> Table:
-    """What each setting has learned of its right and wrong labels, and which right ones the mining leaves
-    out."""
-    rows = []
-    for row in results.rows(lambda r: r["regime"] == NONE):
-        line = names.lead(results.grid, row) | {"fit of right labels %": shown(row["fit_right"])}
-        line |= {
-            "fit of wrong labels %": shown(row["fit_wrong"]),
-            "T_c when mining starts": shown(row.get("clean_start"), 2),
-        }
-        line |= {"right labels called noisy %": shown(row.get("right_noisy"))}
-        rows.append(line | {"most of": most_affected(row)})
-    notes = [
-        "Fit: share of the training samples whose most probable class after the last epoch is the given "
-        "label; of wrong labels it is what was memorised. T_c: mean over the classes. “Most of”: the "
-        "class that loses most of its right labels. Means over seeds.",
-    ]
-    return Table("table_fit", "Fit and mining", without_blanks(frame_of(rows)), notes)
-
-
-def most_affected(row: dict[str, Any]) -> str | None:
-    """The class of which most right labels are called noisy, and how many, mean over seeds."""
-    by_class = pd.DataFrame(
-        [s.mining.right_noisy_by_class for s in row["scores"] if s.mining], dtype=float
-    ).mean()
-    by_class = by_class.dropna()
-    return f"{by_class.idxmax()} ({100 * by_class.max():.1f} %)" if len(by_class) else None
-
-
-def table_mining(results: Results) -> Table:
-    """What the subsets of the last epoch hold, against the wrong labels and the known blends."""
-    columns = {f"noisy: {name} %": f"noisy_{name.lower()}" for name in ("precision", "recall", "F1")}
-    columns |= {f"{name}: samples %": f"share_{name}" for name in names.SUBSETS}
-    columns |= {f"{name}: wrong %": f"wrong_{name}" for name in names.SUBSETS}
-    plain = {"AUROC of wrong labels": "auroc_wrong", "vote entropy: ρ": "vote_spearman"}
-    plain |= {f"ambiguous: {k}": f"ambiguity_{k}" for k in ("precision", "recall", "auroc")}
-    rows = []
-    for row in results.rows(lambda r: r["regime"] == NONE and r.get("share_noisy")):
-        line = names.lead(results.grid, row) | {n: shown(row.get(k)) for n, k in columns.items()}
-        rows.append(line | {n: shown(row.get(k), 3) for n, k in plain.items()})
-    notes = [
-        "Last epoch, means over seeds. “Noisy” against the wrong labels; “wrong”: their share of a subset's. "
-        "AUROC of wrong labels: by low confidence. “Ambiguous” against known blends (rendered faces). Vote "
-        "entropy: rank correlation with the networks' uncertainty.",
-    ]
-    return Table("table_mining", "Sample mining", without_blanks(frame_of(rows)), notes)
+    grid, rows, found = results.grid, [], {}
+    run = {(r["dataset"], r["method"]) for r in results.default_rows()}
+    dataset = max(grid.datasets, key=lambda d: sum(of == d for of, _ in run))
+    for row in results.default_rows(dataset=dataset):  # the noises in their order: the highest is left
+        key = (row["method"], row["init"], row["schedule"])
+        timed = row["seconds"] or not (key in found and found[key]["seconds"])
+        if grid.noises[row["noise"]].kind == "symmetric" and timed:
+            found[key] = row
+    for row in found.values():
+        base = results.get(dataset, row["noise"], "baseline", row["init"])
+        usual, seconds = base and base["seconds"], row["seconds"]
+        line: Row = {"Method": grid.title(row["method"])} | names.variant_labels(grid, row)
+        line |= {"networks": 1 if row["net1"] is None else 2, "seconds per epoch": seconds}
+        line |= {"× baseline": seconds / usual if seconds and usual else None}
+        line |= {"forward passes per sample": shown(row["forward_passes"], 2)}
+        rows.append(line | {"parameters, millions": shown(row["parameters"], 2)})
+    return Table("table_cost", frame_of(rows), f"Measured on {dataset}.")
 
 
 def per_class(results: Results) -> pd.DataFrame:
-    """Recall, precision and F1 (fractions, mean over seeds) per setting and class."""
+    """Recall, precision and F1 (fractions, mean over seeds) of each setting and class."""
     frames = []
     for row in results.rows():
         scores = pd.DataFrame([c.model_dump() for s in row["scores"] for c in s.test.per_class])
         mean = scores.groupby("name", sort=False).mean().round(4).reset_index(names="class")
-        lead = {k: row[k] for k in ("dataset", "noise", "method", "init", "schedule")}
-        changed = ", ".join(
-            filter(None, (names.changed(row["regime"], names.REGIMES), names.changed(row["rule"])))
-        )
-        frames.append(mean.assign(**lead, changed=changed, seeds=row["n"]))
+        axes = {k: row[k] for k in ("dataset", "noise", "method", "init", "schedule")}
+        words = (names.changed(row["regime"], names.REGIMES), names.changed(row["rule"]))
+        frames.append(mean.assign(**axes, changed=", ".join(filter(None, words)), seeds=row["n"]))
     return pd.concat(frames) if frames else pd.DataFrame()
 
 
@@ -223,9 +121,9 @@ def curves(results: Results) -> dict[str, pd.DataFrame]:
     """Test accuracy in percent by epoch of every cell, for each data set and noise, for `dvc plots`."""
     found: dict[str, list[pd.DataFrame]] = {}
     for cell in results.grid.cells:
-        frames = found.setdefault(f"{cell.dataset}_{cell.noise}", [])
         if cell.scores:
             known = cell.scores.curves
             accuracy = pd.Series(known.accuracy, dtype=float).mul(100).round(3)
-            frames.append(pd.DataFrame({"cell": cell.cell, "epoch": known.epoch, "accuracy": accuracy}))
-    return {name: pd.concat(frames) for name, frames in found.items() if frames}
+            frame = pd.DataFrame({"cell": cell.cell, "epoch": known.epoch, "accuracy": accuracy})
+            found.setdefault(f"{cell.dataset}_{cell.noise}", []).append(frame)
+    return {name: pd.concat(frames) for name, frames in found.items()}

@@ -1,10 +1,8 @@
 """Style and saving shared by the figures: colour-blind-safe, headless, the same bytes on every run."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -13,12 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from asm.report.estimates import Estimate
+from asm.report.cells import Grid
 
-TEX = re.compile(r"(T|λ)_(n|c|max)\b")
 # Okabe and Ito's palette, its yellow darkened to be seen on white; eight classes at most before it repeats
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B5A900", "#333333")
-OTHERS = ("#56B4E9", "#B5A900", "#882255", "#44AA99", "#999933", "#AA4499", "#661100", "#117733", "#88CCEE")
 SUBSET_COLOURS = {"clean": "#0072B2", "ambiguous": "#E69F00", "noisy": "#882255"}
 METHOD_COLOURS = {
     "baseline": "#6E6E6E",
@@ -27,10 +23,14 @@ METHOD_COLOURS = {
     "rul": "#009E73",
     "eac": "#CC79A7",
     "two_networks": "#D55E00",
+    "coteaching": "#B5A900",
 }
+OURS = ("#882255", "#56B4E9", "#661100", "#44AA99")  # what is ours, in the grid's order
 PAPER_COLOUR = "#6E6E6E"
+MARKERS = "os^DvPX*"
+FONT = "DejaVu Sans"  # comes with matplotlib, so that the figures do not depend on the machine
 STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that the figures do not depend on the machine
+    "font.family": FONT,
     "font.size": 12,
     "axes.titlesize": 13,
     "axes.grid": True,
@@ -42,6 +42,12 @@ STYLE = {
     "savefig.dpi": 110,
     "svg.hashsalt": "asm",
 }
+
+
+def colours(grid: Grid, methods: Iterable[str]) -> dict[str, str]:
+    """A colour for each method by its title, the same in every figure."""
+    rest = iter(OURS * 9)
+    return {grid.title(method): METHOD_COLOURS.get(method) or next(rest) for method in methods}
 
 
 @contextmanager
@@ -62,13 +68,11 @@ def canvas(width: float, height: float) -> Figure:
     return figure
 
 
-def save(figure: Figure, out: Path, stem: str) -> list[Path]:
-    """Writes `stem`.png and `stem`.svg into `out`, without dates or versions."""
-    png, svg = out / f"{stem}.png", out / f"{stem}.svg"
-    figure.savefig(png, metadata={"Software": None}, bbox_inches="tight")
-    figure.savefig(svg, metadata={"Date": None, "Creator": None}, bbox_inches="tight")
+def save(figure: Figure, out: Path, stem: str, printed: Path) -> None:
+    """Writes `stem`.png into `out` and `stem`.svg into `printed`, without dates or versions."""
+    figure.savefig(out / f"{stem}.png", metadata={"Software": None}, bbox_inches="tight")
+    figure.savefig(printed / f"{stem}.svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
     plt.close(figure)  # those that seaborn made are pyplot's
-    return [png, svg]
 
 
 def series(values: list[float | None] | None, scale: float = 100, length: int = 0) -> np.ndarray:
@@ -76,20 +80,6 @@ def series(values: list[float | None] | None, scale: float = 100, length: int = 
     if values is None:
         return np.full(length, np.nan)
     return scale * np.array([np.nan if v is None else v for v in values], dtype=float)
-
-
-def errorbar(axes: Axes, x: Sequence[float], points: Sequence[Estimate], **look: Any) -> None:
-    """A line of estimates; bars are their 95 % intervals, where they have one."""
-    halves = [np.nan if p.half is None else p.half for p in points]
-    axes.errorbar(x, [p.mean for p in points], halves, capsize=3, elinewidth=0.9, **look)
-
-
-def legend_below(figure: Figure, columns: int) -> None:
-    """One legend for all panels, each label once."""
-    drawn = [axes.get_legend_handles_labels() for axes in figure.axes]
-    entries = {name: handle for found in drawn for handle, name in zip(*found, strict=True)}
-    printed = [TEX.sub(r"$\1_{\2}$", name) for name in entries]
-    figure.legend(list(entries.values()), printed, loc="outside lower center", ncols=columns)
 
 
 def shade_warmup(axes: Axes, warmup: int) -> None:

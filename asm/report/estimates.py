@@ -57,3 +57,9 @@ def estimate(values: Iterable[float | None], signed: bool = False) -> Estimate |
     if known.size > 1:
         half = float(_quantile(known.size - 1) * known.std(ddof=1) / math.sqrt(known.size))
     return Estimate(float(known.mean()), half, int(known.size), signed)
+
+
+def interval(values: Iterable[float]) -> tuple[float, float]:
+    """Ends of the 95 % interval of their mean, for seaborn's error bars; the mean itself of one value."""
+    found = estimate(values)
+    return found.mean - (found.half or 0), found.mean + (found.half or 0)

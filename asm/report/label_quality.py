@@ -1,4 +1,4 @@
-"""Does "ambiguous" mean ambiguous, "noisy" wrong? ASM's rule beside its rivals, in full.
+"""Does "ambiguous" mean ambiguous, "noisy" wrong? ASM's rule beside its rivals.
 
 A row is one run, that of the setting's first seed; an interval is over its training images, not over seeds.
 """
@@ -10,10 +10,10 @@ import numpy as np
 
 from asm.report import names
 from asm.report.layout import Table, frame_of
-from asm.report.results import Results
-from asm.scores.schema import AmbiguousFaces, Hits, LabelQuality, Measured
+from asm.report.results import NONE, Results, Row
+from asm.report.tables import unique
+from asm.scores.schema import Hits, LabelQuality, Measured
 
-FOLDS = 5  # asm.training.folds
 RIVALS = {
     "entropy": "entropy",
     "margin": "margin",
@@ -21,24 +21,13 @@ RIVALS = {
     "normalized_margin": "normalized margin",
     "confidence_weighted_entropy": "confidence-weighted entropy",
 }
-NOTES = [
-    "The rule of Eq. 1–6 is applied to the run's own mean probabilities after its last epoch, and so are "
-    "the rivals; for the baseline, which does not mine, it shows what the rule makes of a network trained "
-    "without it. The last two rivals are cleanlab's; its third score ranks as the loss does.",
-    "One run each, the first seed's, on the images that it was trained on; in brackets the 95 % bootstrap "
-    "interval over these images.",
-]
-TRUTHS = {
-    "votes": "Ambiguous by the annotators' votes: the two entries with most votes are at most two votes "
-    "apart; of all ten votes, “unknown” and “no face” included.",
-    "blends": "Ambiguous by construction: rendered blends of two expressions.",
-}
+SCORED = {"asm_subset": "ASM, in the subset", "asm_depth": "ASM, depth"} | RIVALS
 
 
-def assessed(results: Results) -> Iterator[tuple[dict[str, Any], LabelQuality, dict[str, str]]]:
+def assessed(results: Results) -> Iterator[tuple[Row, LabelQuality, dict[str, str]]]:
     """Each setting with an assessment, that of its first run, and the column that tells it from the one of
     networks that were not trained on the images, which follows; without such a one, no column."""
-    settings = results.rows(lambda r: r["regime"] == "{}")
+    settings = results.rows(lambda r: r["regime"] == NONE)
     told_apart = any(row["out_of_sample"] for row in settings)
     for row in settings:
         own = next((s.label_quality for s in row["scores"] if s.label_quality), None)
@@ -47,98 +36,68 @@ def assessed(results: Results) -> Iterator[tuple[dict[str, Any], LabelQuality, d
                 yield row, quality, {"Predictions": words} if told_apart else {}
 
 
-def out_of_sample_note(results: Results) -> list[str]:
-    """What the words of that column mean, where it is there."""
-    if not any(column for _, _, column in assessed(results)):
-        return []
-    return [
-        f"Out of sample: by networks trained in {FOLDS} folds, each image predicted by those that were not "
-        "trained on it; the rule's thresholds are computed from these predictions."
-    ]
-
-
-def table_subsets(results: Results) -> Table:
-    """How ambiguous the images of each of ASM's subsets are."""
-    rows = []
+def table_found(results: Results) -> Table:
+    """What the mining of ASM and of what is ours finds, where the truth is known; one run a row."""
+    rows, anchors = [], []
     for row, quality, asked in assessed(results):
-        if (known := quality.ambiguous) is None:
+        info = results.grid.methods[row["method"]]
+        if not (row["method"] == "asm" or info.ours) or row["rule"] != NONE:
             continue
-        line = names.lead(results.grid, row) | asked | {"all: ambiguous %": 100 * known.share}
-        total = sum(held.samples for held in known.by_subset.values())
-        for name in names.SUBSETS:
-            held = known.by_subset[name]
-            line[f"{name}: samples %"] = 100 * held.samples / total
-            line[f"{name}: ambiguous %"] = None if held.ambiguous is None else 100 * held.ambiguous
+        line: Row = names.row_labels(results.grid, row) | asked
+        if wrong := quality.wrong:
+            line |= {"wrong, %": f"{100 * wrong.share:.1f}"}
+            line |= {"called noisy, %": f"{100 * wrong.subset.samples / wrong.samples:.1f}"}
+            line |= {"of these wrong / of the wrong found, %": _precision_recall(wrong.subset)}
+            line |= {"AUROC, wrong": _beside_best_rival(wrong.scores)}
+        if known := quality.ambiguous:
+            held = [known.by_subset[name] for name in names.SUBSETS]
+            shares = (
+                None if subset.ambiguous is None else f"{100 * subset.ambiguous:.0f}" for subset in held
+            )
+            line |= {"ambiguous among clean / ambiguous / noisy, %": _slashed(shares)}
             if known.truth == "votes":
-                line[f"{name}: vote entropy"] = mean_entropy(known, name)
-        rows.append(line | {"ambiguous subset: recall %": 100 * known.subset.recall})
-    notes = [*_truths(results), "Vote entropy: mean over the subset's images, in nats."]
-    notes += out_of_sample_note(results)
-    return Table("table_subsets", "Does “ambiguous” mean ambiguous? The subsets", frame_of(rows), notes)
+                entropies = (_mean_entropy(subset.vote_entropy, subset.counts) for subset in held)
+                line |= {"vote entropy of clean / ambiguous / noisy": _slashed(entropies)}
+            line |= {"AUROC, ambiguous": _beside_best_rival(known.scores)}
+        rows.append(line)
+        anchors.append(f"found-{row['dataset']}-{row['noise']}")
+    return Table("table_found", frame_of(rows), anchors=unique(anchors))
 
 
-def table_ambiguous(results: Results) -> Table:
-    """AUROC and rank correlation of ASM's scores and its rivals with known ambiguity."""
-    rows = []
-    scored = {"asm_subset": "ASM, in the subset", "asm_depth": "ASM, depth in the band"} | RIVALS
-    for row, quality, asked in assessed(results):
-        if (known := quality.ambiguous) is None:
-            continue
-        lead = names.lead(results.grid, row) | asked
-        measured = {"AUROC": "auroc"}
-        measured |= {"rank correlation with the vote entropy": "spearman"} if known.truth == "votes" else {}
-        for measure, key in measured.items():
-            values = {n: _interval(getattr(known.scores[k], key)) for k, n in scored.items()}
-            rows.append(lead | {"Measure": measure} | values)
-    notes = [*_truths(results), *NOTES, *out_of_sample_note(results)]
-    return Table("table_ambiguous", "Does “ambiguous” mean ambiguous? The rivals", frame_of(rows), notes)
-
-
-def table_wrong(results: Results) -> Table:
-    """AUROC of ASM's scores and its rivals for wrong labels."""
-    scored = {"asm_subset": "ASM, in the subset", "asm_depth": "ASM, depth below T_n"} | RIVALS
-    rows = [
-        names.lead(results.grid, row)
-        | asked
-        | {"wrong labels %": 100 * known.share}
-        | {name: _interval(known.scores[key].auroc) for key, name in scored.items()}
-        for row, quality, asked in assessed(results)
-        if (known := quality.wrong)
-    ]
-    notes = ["AUROC for the labels that are not the true ones (real labels: the votes' majority).", *NOTES]
-    notes += out_of_sample_note(results)
-    return Table("table_wrong", "Does “noisy” mean wrong? The rivals", frame_of(rows), notes)
-
-
-def table_wrong_sets(results: Results) -> Table:
-    """Precision and recall of ASM's noisy subset, of as many samples by each rival, of cleanlab's list."""
+def table_rivals(results: Results) -> Table:
+    """ASM's scores and its rivals: AUROC for ambiguity and for wrong labels, rank correlation with the votes'
+    entropy, precision and recall of as many samples as ASM calls noisy."""
     rows = []
     for row, quality, asked in assessed(results):
-        if (known := quality.wrong) is None:
-            continue
-        line = {"wrong labels": round(known.share * known.samples), "noisy": known.subset.samples}
-        line |= {"ASM": _precision_recall(known.subset)}
-        line |= {name: _precision_recall(known.scores[key].at_asm_size) for key, name in RIVALS.items()}
-        if known.cleanlab is not None:
-            listed = {
-                "cleanlab's list": known.cleanlab.samples,
-                "its P / R": _precision_recall(known.cleanlab),
-            }
-            line |= listed
-        rows.append(names.lead(results.grid, row) | asked | line)
-    notes = [
-        "Precision / recall in percent: of ASM's noisy subset; of as many samples, those that each rival "
-        "ranks highest; and of the list that cleanlab's find_label_issues makes, of its own size. It "
-        "expects probabilities of networks that have not seen a sample's label; those in sample have.",
-        *out_of_sample_note(results),
-    ]
-    return Table("table_wrong_sets", "Does “noisy” mean wrong? Precision / recall", frame_of(rows), notes)
+        line: Row = names.row_labels(results.grid, row) | asked
+        known, wrong = quality.ambiguous, quality.wrong
+        truths = [("ambiguous: AUROC", known, "auroc"), ("wrong: AUROC", wrong, "auroc")]
+        if known and known.truth == "votes":
+            truths.insert(1, ("vote entropy: rank correlation", known, "spearman"))
+        for words, truth, key in truths:
+            if truth is not None:
+                values = {n: _interval(getattr(truth.scores[k], key)) for k, n in SCORED.items()}
+                rows.append(line | {"Measure": words} | values)
+        if wrong is not None:
+            sets = {name: _precision_recall(wrong.scores[key].at_asm_size) for key, name in RIVALS.items()}
+            sets |= {"ASM, in the subset": _precision_recall(wrong.subset)}
+            listed = wrong.cleanlab
+            sets |= {"cleanlab's list": listed and f"{_precision_recall(listed)} ({listed.samples:,})"}
+            rows.append(line | {"Measure": f"wrong: P / R ({wrong.subset.samples:,})"} | sets)
+    return Table("table_rivals", frame_of(rows))
 
 
-def mean_entropy(known: AmbiguousFaces, subset: str) -> float | None:
-    """Mean entropy of the votes in one subset, nats; None for an empty one."""
-    held = known.by_subset[subset]
-    return float(np.average(held.vote_entropy, weights=held.counts)) if held.samples else None
+def _beside_best_rival(scores: dict[str, Any]) -> str:
+    rival = max(RIVALS, key=lambda name: scores[name].auroc[0])
+    return f"{scores['asm_depth'].auroc[0]:.3f}; {RIVALS[rival]} {scores[rival].auroc[0]:.3f}"
+
+
+def _mean_entropy(values: list[float], counts: list[int]) -> str | None:
+    return f"{np.average(values, weights=counts):.2f}" if counts else None
+
+
+def _slashed(values: Iterator[str | None]) -> str:
+    return " / ".join(value or "–" for value in values)
 
 
 def _interval(measured: Measured | None) -> str | None:
@@ -151,8 +110,3 @@ def _interval(measured: Measured | None) -> str | None:
 def _precision_recall(hits: Hits) -> str:
     precision = "–" if hits.precision is None else f"{100 * hits.precision:.1f}"
     return f"{precision} / {100 * hits.recall:.1f}"
-
-
-def _truths(results: Results) -> list[str]:
-    kinds = {quality.ambiguous.truth for _, quality, _ in assessed(results) if quality.ambiguous}
-    return [TRUTHS[kind] for kind in sorted(kinds)]

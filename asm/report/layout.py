@@ -2,21 +2,22 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from asm.basics.yaml import read_yaml
 from asm.report.estimates import Estimate
 
-TEX_SYMBOLS = {
-    "±": r"$\pm$", "×": r"$\times$", "✓": r"\checkmark{}", "†": r"$\dagger$", "−": "$-$", "“": "``",
-    "”": "''", "ρ": r"$\rho$", ">": "$>$", "β": r"$\beta$", "ω": r"$\omega$", "γ": r"$\gamma$", "–": "--",
-    "λ_max": r"$\lambda_{max}$", "λ": r"$\lambda$", "L_mut": "$L_{mut}$", "L_usc": "$L_{usc}$",
-    "T_n": "$T_n$", "T_c": "$T_c$",
-}  # fmt: skip
-TEX_SPECIAL = {**{c: "\\" + c for c in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}",
-               "^": r"\textasciicircum{}"}  # fmt: skip
 BOLD = re.compile(r"\*\*(.+?)\*\*")
+
+
+@cache
+def texts() -> dict[str, Any]:
+    """templates/texts.yaml: title and note of each of the `tables`, the caption of each of the `figures`."""
+    return read_yaml(Path(__file__).parent / "templates" / "texts.yaml")
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,23 @@ class Beside:
 
 @dataclass(frozen=True)
 class Table:
-    """`frame` holds strings, numbers, None (blank), Estimates and Besides; `notes` are sentences below it.
-    `anchors`: a link target for each row, where sentences point at it."""
+    """`frame` holds strings, numbers, None (blank), Estimates and Besides; `more` follows the note of
+    texts.yaml. `anchors`: a link target for each row, where sentences point at it."""
 
     name: str
-    title: str
     frame: pd.DataFrame
-    notes: list[str]
+    more: str = ""
     anchors: list[str] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """What stands above it."""
+        return texts()["tables"][self.name]["title"]
+
+    @property
+    def note(self) -> str:
+        """What stands below it."""
+        return f"{texts()['tables'][self.name]['note']} {self.more}".strip()
 
     @property
     def shown(self) -> pd.DataFrame:
@@ -51,10 +61,11 @@ class Table:
         return self.frame.map(_shown).astype(str) if len(self.frame) else self.frame
 
     def markdown(self) -> str:
-        """The table alone, as GitHub Markdown, its rows' anchors in the first column."""
-        text = self.shown.to_markdown(
-            index=False, disable_numparse=True, tablefmt="pipe", colalign=self._align()
-        )
+        """The table alone, as GitHub Markdown: numbers on the right, anchors in the first column."""
+        numeric = (int, float, Estimate, Beside)
+        right = [any(isinstance(v, numeric) for v in values) for _, values in self.frame.items()]
+        align = ["right" if found else "left" for found in right]
+        text = self.shown.to_markdown(index=False, disable_numparse=True, tablefmt="pipe", colalign=align)
         if not self.anchors:
             return text
         # after padding, so that the columns stand in line without them
@@ -62,22 +73,13 @@ class Table:
         rows = [f'| <a id="{a}"></a>{row[2:]}' for a, row in zip(self.anchors, rows, strict=True)]
         return "\n".join([head, rule, *rows])
 
-    def _align(self) -> list[str]:
-        """Numbers on the right."""
-        numeric = (int, float, Estimate, Beside)
-        return [
-            "right" if any(isinstance(v, numeric) for v in values) else "left"
-            for _, values in self.frame.items()
-        ]
-
     def latex(self) -> str:
-        """A table environment; needs the packages booktabs, graphicx and amssymb."""
-        escaped = self.shown.map(tex).rename(columns=tex)
-        body = escaped.style.hide(axis="index").to_latex(hrules=True)
-        caption = tex(" ".join([f"{self.title}.", *self.notes]))
+        """A table environment for XeLaTeX or LuaLaTeX, which know the report's symbols, with booktabs."""
+        body = self.shown.rename(columns=_tex).map(_tex).to_latex(index=False, escape=False)
         return (
-            "% needs \\usepackage{booktabs,graphicx,amssymb}\n\\begin{table}\n\\centering\n"
-            f"\\caption{{{caption}}}\n\\resizebox{{\\textwidth}}{{!}}{{%\n{body}}}\n\\end{{table}}\n"
+            "% xelatex or lualatex; needs \\usepackage{booktabs,graphicx}\n\\begin{table}\n\\centering\n"
+            f"\\caption{{{_tex(f'{self.title}. {self.note}')}}}\n"
+            f"\\resizebox{{\\textwidth}}{{!}}{{%\n{body}}}\n\\end{{table}}\n"
         )
 
     def numbers(self) -> pd.DataFrame:
@@ -97,15 +99,12 @@ class Table:
         return pd.DataFrame(columns)
 
 
-def tex(line: str) -> str:
-    """Text escaped for LaTeX, with the report's symbols as commands."""
-    symbols = {symbol: f"\x00{i}\x00" for i, symbol in enumerate(TEX_SYMBOLS)}
-    for symbol, mark in symbols.items():
-        line = line.replace(symbol, mark)
-    line = "".join(TEX_SPECIAL.get(c, c) for c in line)
-    for symbol, mark in symbols.items():
-        line = line.replace(mark, TEX_SYMBOLS[symbol])
-    return BOLD.sub(r"\\textbf{\1}", line)
+def _tex(text: str) -> str:
+    """Escaped for LaTeX, bold as bold."""
+    escaped = (
+        re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", "/")).replace("~", "\\~{}").replace("^", "\\^{}")
+    )
+    return BOLD.sub(r"\\textbf{\1}", escaped)
 
 
 def _shown(value: object) -> str:
@@ -115,11 +114,7 @@ def _shown(value: object) -> str:
 
 
 def frame_of(rows: list[dict[str, Any]], columns: list[str] | None = None) -> pd.DataFrame:
-    """Rows as a frame of plain objects, None where a row lacks a value."""
-    frame = pd.DataFrame(rows, columns=columns, dtype=object)
-    return frame.astype(object).where(frame.notna(), None)
-
-
-def without_blanks(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns that have any value."""
+    """Rows as a frame of plain objects, None where a row lacks a value, without columns of None alone."""
+    frame = pd.DataFrame(rows, columns=columns if rows else None, dtype=object)
+    frame = frame.astype(object).where(frame.notna(), None)
     return frame.loc[:, frame.notna().any()] if len(frame) else frame

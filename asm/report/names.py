@@ -1,40 +1,27 @@
-"""How the things of the report are printed: methods, noises, rules, the paper's columns."""
+"""How the things of the report are printed: methods, noises, and what a cell changes."""
 
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from asm.report.cells import PRINTED, DatasetInfo, Grid, canonical, paper
+from asm.report.cells import CONTROL, Grid, paper
 from asm.scores.schema import NoiseKind
 
 SUBSETS = ("clean", "ambiguous", "noisy")
 SCHEDULES = {"fair": "common", "published": "own paper's"}
-PAPER_COLUMNS = {
-    "rafdb": "RAF-DB",
-    "ferplus": "FERPlus",
-    "affectnet8": "AffectNet (8 classes)",
-    "affectnet7": "AffectNet (7 classes)",
-}
 RELABEL = {True: "with relabelling", False: "without relabelling"}
-RULES: dict[str, Callable[[Any], str]] = {  # how what a cell changes of a method is printed, in this order
-    "thresholds.confidence": lambda v: "Eq. 3 as printed" if v == "max" else f"Eq. 3 by the {v}",
-    "thresholds.noisy": lambda v: "T_n per other class" if v == "per_class" else "T_n = 1 − T_c",
-    "thresholds.max_noisy": lambda v: f"at most {percent(v)} noisy per class",
-    "thresholds.mine_above": lambda v: f"mining from T_c {v:g}",
-    "thresholds.mine_from_gap": lambda v: f"mining from a gap of {v:g}",
-    "thresholds.complement_from_gap": lambda v: f"T_n per other class up to a gap of {v:g}",
-    "thresholds.calibrated": lambda v: "calibrated" if v else "as predicted",
-    "thresholds.held_out": lambda v: f"{percent(v)} held out",
+Words = dict[str, Callable[[Any], str]]
+RULES: Words = {
     "losses.lambda_max": lambda v: f"λ_max {v:g}",
-    "losses.ramp_from": lambda v: f"λ from the start of {v}",
     "losses.beta": lambda v: f"β {v:g}",
     "losses.omega": lambda v: f"ω {v:g}",
     "losses.gamma": lambda v: f"γ {v:g}",
+    "thresholds.confidence": lambda v: "Eq. 3 as printed" if v == "max" else f"Eq. 3 by the {v}",
     "losses.drop_noisy": lambda v: "noisy samples dropped" if v else "noisy samples kept",
     "scn.relabel": RELABEL.__getitem__,
     "rul.relabel": RELABEL.__getitem__,
 }
-REGIMES: dict[str, Callable[[Any], str]] = {
+REGIMES: Words = {
     "training.hidden": lambda v: f"{v} hidden units",
     "training.dropout": lambda v: f"dropout {v:g}",
     "training.epochs": lambda v: f"{v} epochs",
@@ -44,10 +31,10 @@ REGIMES: dict[str, Callable[[Any], str]] = {
 }
 
 
-def changed(content: str, known: dict[str, Callable[[Any], str]] = RULES) -> str:
-    """A rule or a regime (`results.canonical`) in words: "T_n per other class, λ_max 0"."""
+def changed(content: str, known: Words = RULES) -> str:
+    """A rule or a regime (`results.canonical`) in words: "Eq. 3 as printed, λ_max 0"."""
     values = json.loads(content)
-    parts = [name(values[key]) for key, name in known.items() if key in values]
+    parts = [words(values[key]) for key, words in known.items() if key in values]
     for key, value in sorted(values.items()):
         if key not in known:
             listed = " + ".join(map(str, value)) if isinstance(value, list) else str(value).lower()
@@ -72,28 +59,25 @@ def table1_methods() -> list[str]:
     return [key for key in paper()["table1"] if key != "protocol"]
 
 
-def paper_rates() -> list[float]:
-    """The noise rates of the paper's Table 1."""
-    return list(paper()["table1"]["asm"])
+def compared(grid: Grid) -> list[str]:
+    """The methods of the grid that the pages put side by side where there is no room for all: the baseline,
+    the control, Co-teaching as the strongest that is told the noise rate, ASM, and what is ours."""
+    ours = [name for name, info in grid.methods.items() if info.ours]
+    run = {cell.method for cell in grid.cells}
+    return [m for m in ("baseline", CONTROL, "coteaching", "asm", *ours) if m in run]
 
 
-def paper_column(info: DatasetInfo) -> str | None:
-    """The key of the paper's column for a data set, None where it has none."""
-    key = f"affectnet{info.classes}" if info.source == "affectnet" else info.source
-    return key if key in PAPER_COLUMNS else None
-
-
-def lead(grid: Grid, row: dict[str, Any], method_too: bool = True) -> dict[str, str]:
-    """The first columns of a table with one row per setting; data set, weights and schedule where there are
-    several."""
-    first = {"Data set": row["dataset"]} if len(grid.datasets) > 1 else {}
-    first |= {"Noise": noise(grid.noises[row["noise"]])}
+def row_labels(grid: Grid, row: dict[str, Any], method_too: bool = True) -> dict[str, str]:
+    """The first columns of a table with one row for each setting. Columns for the data set, the weights and
+    the schedule are there only where the grid has several."""
+    labels = {"Data set": row["dataset"]} if len(grid.datasets) > 1 else {}
+    labels |= {"Noise": noise(grid.noises[row["noise"]])}
     if method_too:
-        first["Method"] = method(grid, row)
-    return first | setting(grid, row)
+        labels["Method"] = method(grid, row)
+    return labels | variant_labels(grid, row)
 
 
-def setting(grid: Grid, row: dict[str, Any]) -> dict[str, str]:
+def variant_labels(grid: Grid, row: dict[str, Any]) -> dict[str, str]:
     """The columns that tell initial weights and schedules apart, where the grid has several."""
     columns = {"Weights": row["init"]} if len(grid.used_inits) > 1 else {}
     return columns | ({"Schedule": SCHEDULES[row["schedule"]]} if len(grid.schedules) > 1 else {})
@@ -107,7 +91,7 @@ def place(grid: Grid, dataset: str, of: str, init: str) -> str:
 
 
 def at(kind: NoiseKind) -> str:
-    """At a noise, in a sentence: "at 30 % noise"."""
+    """A noise in a sentence: "at 30 % noise"."""
     if kind.kind == "original":
         return "on real labels"
     return "without label noise" if kind.rate == 0 else f"at {noise(kind)} noise"
@@ -130,8 +114,3 @@ def joined(values: Iterable[object]) -> str:
     """["A", "B", "C"] -> "A, B and C"."""
     *first, last = map(str, values)
     return " and ".join([", ".join(first), last] if first else [last])
-
-
-def is_printed(row: dict[str, Any]) -> bool:
-    """Whether a setting takes Eq. 3 as printed, and changes nothing else."""
-    return row["rule"] == canonical(PRINTED)

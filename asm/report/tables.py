@@ -1,302 +1,252 @@
-"""The tables of the page: the paper's, ours beside its numbers, and what the mining finds."""
+"""The tables of the page: the paper's, ours beside its numbers; leads over the baseline; rare classes."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+
 from asm.report import names
-from asm.report.cells import CONTROL, PRINTED, canonical, paper
-from asm.report.estimates import Estimate
-from asm.report.label_quality import RIVALS, assessed, out_of_sample_note
-from asm.report.layout import Beside, Table, frame_of, without_blanks
-from asm.report.results import NONE, Results, paper_value, shown
+from asm.report.cells import CONTROL, canonical, paper
+from asm.report.layout import Beside, Table, frame_of
+from asm.report.results import MEASURES, NONE, PRINTED, Results, Row, published, published_lead, shown
 
 REPLACED = "losses.replace_with_ce"
 ADAPTIVE, CLEAN, NOISY = "thresholds.adaptive", "thresholds.init_clean", "thresholds.init_noisy"
-PAPER_INITIAL = {CLEAN: 0.8, NOISY: 0.2}
-HYPERPARAMETERS = {"losses.beta": 0.65, "losses.omega": 0.6, "losses.gamma": 1.0}
+START = {ADAPTIVE: True, NOISY: 0.2, CLEAN: 0.8}  # the paper's
+RARE = 3  # so many of a data set's rarest classes
 
 
-def anchor(kind: str, *parts: str) -> str:
-    """The link target of a row."""
-    return "-".join([kind, *parts])
-
-
-def methods_of(results: Results) -> list[tuple[str, str]]:
-    """Method and rule of the rows of Tables 1 and 3: every method as it is by default, ASM also by Eq. 3 as
-    printed where that is run throughout."""
-    run = [c.method for c in results.grid.cells if not c.changed]
-    found = [(m, NONE) for m in names.in_order([*names.table1_methods(), *run])]
-    if results.has_printed:
-        found.insert(found.index(("asm", NONE)) + 1, ("asm", canonical(PRINTED)))
+def unique(anchors: Iterable[str]) -> list[str]:
+    """Link targets that occur once: the second of a name is numbered."""
+    found: list[str] = []
+    for name in anchors:
+        earlier = sum(name == a or a.startswith(f"{name}~") for a in found)
+        found.append(f"{name}~{earlier + 1}" if earlier else name)
     return found
 
 
-def _variants(results: Results) -> list[tuple[str, str]]:
-    return [(init, schedule) for init in results.grid.used_inits for schedule in results.grid.schedules]
+def _lines(results: Results) -> list[Row]:
+    """The rows of Tables 1 and 3: every method as it is by default, ASM also by Eq. 3 as printed where that
+    is run throughout, each with all weights and schedules."""
+    grid = results.grid
+    order = names.in_order([*names.table1_methods(), *(c.method for c in grid.cells if not c.changed)])
+    rules = {"asm": [NONE, *([PRINTED] if results.has_printed else [])]}
+    return [
+        {"method": method, "rule": rule, "init": init, "schedule": schedule}
+        for method in order
+        for rule in rules.get(method, [NONE])
+        for init in grid.used_inits
+        for schedule in grid.schedules
+    ]
 
 
-def _best(rows: list[dict[str, Any]], columns: list[str]) -> None:
+def _bold(rows: list[Row], columns: Iterable[str]) -> None:
     """Marks the highest of each column, in place."""
     for column in columns:
-        ours = [r[column].ours.mean for r in rows if r.get(column) and r[column].ours]
+        entries = [row[column] for row in rows if row.get(column) and row[column].ours]
+        highest = max((round(entry.ours.mean, 1) for entry in entries), default=None)
         for row in rows:
             entry = row.get(column)
-            if len(ours) > 1 and entry and entry.ours and round(entry.ours.mean, 1) == round(max(ours), 1):
+            if len(entries) > 1 and entry in entries and round(entry.ours.mean, 1) == highest:
                 row[column] = Beside(entry.ours, entry.paper, best=True)
 
 
-def table1(results: Results) -> Table:
-    """A row a method, a column a noise; the paper's Table 1 in brackets."""
+def _by_noise(results: Results, dataset: str, line: Row, measure: str, column: str | None) -> Row:
+    """One row's entries by noise; beside our accuracy the paper's at that noise."""
+    entries, has_paper = {}, measure == "accuracy" and line["rule"] == NONE
+    for noise in results.grid.ordered_noises:
+        kind = results.grid.noises[noise]
+        if (row := results.get(dataset, noise, **line)) is not None:
+            theirs = published(line["method"], column, kind) if has_paper and kind.rate else None
+            entries[names.noise(kind)] = Beside(row[measure], theirs)
+    return entries
+
+
+def table1(results: Results, measure: str = "accuracy", name: str = "table1") -> Table:
+    """A row for each method, a column for each noise; in accuracy with the paper's Table 1 in brackets."""
     grid, rows, anchors = results.grid, [], []
-    noises = [n for n in grid.ordered_noises if any(c.noise == n and not c.changed for c in grid.cells)]
-    own = [c for d in grid.datasets.values() if (c := names.paper_column(d))]
-    for dataset in grid.datasets:
-        # where no data set is the paper's, its RAF-DB column stands in
-        column, here = names.paper_column(grid.datasets[dataset]) if own else "rafdb", []
-        for method, rule in methods_of(results):
-            for init, schedule in _variants(results):
-                entries: dict[str, Beside | None] = {}
-                for noise in noises:
-                    row = results.get(dataset, noise, method, init, rule, schedule=schedule)
-                    rate = grid.noises[noise].rate if grid.noises[noise].kind == "symmetric" else None
-                    if row is not None:
-                        theirs = paper_value("table1", method, column, rate) if rule == NONE else None
-                        entries[names.noise(grid.noises[noise])] = Beside(row["accuracy"], theirs)
-                if any(entry.ours for entry in entries.values()):
-                    named = {"init": init, "schedule": schedule}
-                    title = names.method(grid, {"method": method, "rule": rule})
-                    first = {"Data set": dataset} if len(grid.datasets) > 1 else {}
-                    here.append(first | {"Method": title} | names.setting(grid, named) | entries)
-                    anchors.append(anchor("t1", dataset, method if rule == NONE else f"{method}-printed"))
-        _best(here, [names.noise(grid.noises[n]) for n in noises])
+    columns = list(dict.fromkeys(info.paper for info in grid.datasets.values() if info.paper))
+    labels = [names.noise(grid.noises[noise]) for noise in grid.ordered_noises]
+    for dataset, info in grid.datasets.items():
+        here = []
+        for line in _lines(results):
+            # where no data set is the paper's, its RAF-DB column stands in
+            entries = _by_noise(results, dataset, line, measure, info.paper if columns else "rafdb")
+            if any(entry.ours for entry in entries.values()):
+                first = {"Data set": dataset} if len(grid.datasets) > 1 else {}
+                here.append(
+                    first | {"Method": names.method(grid, line)} | names.variant_labels(grid, line) | entries
+                )
+                anchors.append(
+                    f"{name}-{dataset}-{line['method']}" + ("" if line["rule"] == NONE else "-printed")
+                )
+        _bold(here, labels)
         rows += here
-    columns = list(dict.fromkeys(key for row in rows for key in row if not isinstance(row[key], Beside)))
-    labels = [names.noise(grid.noises[n]) for n in noises]
-    columns += [label for label in labels if any(row.get(label) for row in rows)]
-    frame = without_blanks(frame_of(rows, columns)) if rows else frame_of([])
-    notes = ["Test accuracy, %, mean of the last epochs and of the seeds; bold: the highest."]
-    if own:
-        shared = dict.fromkeys(names.PAPER_COLUMNS[c] for c in own)
-        notes.append(f"In brackets the paper's, on {names.joined(shared)}.")
-    else:
-        notes.append("In brackets the paper's, on RAF-DB: compare the order of the methods, not the level.")
-    return Table("table1", "Table 1. Accuracy under label noise", frame, notes, _unique(anchors))
+    leading = list(dict.fromkeys(key for row in rows for key in row if key not in labels))
+    where = f"on {names.joined(paper()['columns'][c] for c in columns or ['rafdb'])}."
+    frame = frame_of(rows, [*leading, *(label for label in labels if any(label in row for row in rows))])
+    return Table(name, frame, where if measure == "accuracy" else "", unique(anchors))
 
 
-def _unique(anchors: list[str]) -> list[str]:
-    """Link targets that occur once: the second of a name is numbered."""
-    seen: dict[str, int] = {}
-    found = []
-    for name in anchors:
-        seen[name] = seen.get(name, 0) + 1
-        found.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return found
+def table1_classes(results: Results) -> Table:
+    """The same in mean class accuracy, which the paper does not report."""
+    return table1(results, "mean_class_accuracy", "table1_classes")
 
 
 def table_leads(results: Results) -> Table:
-    """ASM and the control against the baseline, with what each repeats of its wrong labels."""
-    rows, anchors, grid = [], [], results.grid
-    for row in results.rows(lambda r: r["method"] == "asm" and r["lead"] and _default(r)):
-        key = (row["dataset"], row["noise"])
-        base, control = (
-            results.get(*key, m, row["init"], schedule=s)
-            for m, s in (("baseline", None), (CONTROL, row["schedule"]))
-        )
-        kind = grid.noises[row["noise"]]
-        column = names.paper_column(grid.datasets[row["dataset"]])
-        theirs = [paper_value("table1", m, column, kind.rate) for m in ("asm", "baseline")]
-        line = {**names.lead(grid, row, method_too=False), "ASM − baseline": row["lead"]}
-        line["the paper's"] = f"{theirs[0] - theirs[1]:+.1f}" if None not in theirs else None
-        line |= {"control − baseline": control and control["lead"], "ASM − control": row["over_control"]}
-        line |= {"baseline repeats, %": base and shown(base["fit_wrong"], 0)}
-        line |= {"ASM repeats, %": shown(row["fit_wrong"], 0)}
-        rows.append(line | {"right called noisy, %": shown(row["right_noisy"])})
-        anchors.append(anchor("lead", *key))
-    frame = without_blanks(frame_of(rows))
-    notes = ["Points, ± half of the 95 % interval over paired seeds."]
-    if "control − baseline" in frame:
-        notes.append("Control: two networks with cross-entropy, what ASM owes to having two.")
-    if {"baseline repeats, %", "ASM repeats, %"} & set(frame):
-        notes.append("Repeats: the share of the wrong training labels that it predicts.")
-    return Table("table_leads", "Leads over the baseline", frame, notes, _unique(anchors))
+    """ASM, the control and what is ours against the baseline and the control, in both measures, with what
+    each repeats of its wrong labels."""
+    grid, rows, anchors = results.grid, [], []
+    for row in results.default_rows():
+        dataset, noise, method = row["dataset"], row["noise"], row["method"]
+        repeated = shown(row["fit_wrong"], 0)
+        told = row["accuracy_over_baseline"] or (method == "baseline" and repeated)
+        if method not in names.compared(grid) or not told:
+            continue
+        theirs = published_lead(grid.datasets[dataset].paper, grid.noises[noise]) if method == "asm" else None
+        line: Row = names.row_labels(grid, row)
+        line |= {
+            f"− baseline: {words}": row[f"{measure}_over_baseline"] for measure, words in MEASURES.items()
+        }
+        line |= {"the paper's: accuracy": theirs and f"{theirs:+.1f}"}
+        for measure, words in MEASURES.items() if method != "baseline" else ():
+            line[f"− control: {words}"] = row[f"{measure}_over_{CONTROL}"]
+        line |= {"wrong labels repeated, %": repeated}
+        rows.append(line | {"right labels called noisy, %": shown(row.get("right_noisy"))})
+        anchors.append(f"lead-{dataset}-{noise}" + ("" if method == "asm" else f"-{method}"))
+    return Table("table_leads", frame_of(rows), anchors=unique(anchors))
 
 
-def _default(row: dict[str, Any]) -> bool:
-    return row["rule"] == row["regime"] == NONE
+def rarest(row: Row) -> dict[str, int]:
+    """The rarest classes of a setting's test set, the rarest last, and how many images they have; none where
+    the classes are of about the same size."""
+    sizes = {c.name: c.support for c in row["scores"][0].test.per_class if c.support}
+    if not sizes or 2 * min(sizes.values()) > max(sizes.values()):
+        return {}
+    return dict(sorted(sizes.items(), key=lambda item: -item[1])[-RARE:])
 
 
-def is_threshold_row(rule: dict[str, Any]) -> bool:
-    """Whether ASM with this rule belongs to the supplement's Table 1."""
-    return set(rule) <= {ADAPTIVE, CLEAN, NOISY}
+def recalled(row: Row, name: str) -> np.ndarray:
+    """How many images of a class each run of a setting recognises."""
+    at = row["scores"][0].classes.index(name)
+    return np.array([scores.test.confusion[at][at] for scores in row["scores"]])
 
 
-def _sections(results: Results, belongs: Callable[[dict[str, Any]], bool]) -> list[tuple[str, str, str]]:
-    """(data set, noise, weights) for which some cell's rule belongs to a table."""
-    return list(
-        dict.fromkeys(
-            (c.dataset, c.noise, c.init)
-            for c in results.grid.cells
-            if c.method == "asm" and c.changed and belongs(c.changed)
-        )
+def table_rare(results: Results) -> Table:
+    """How many images of the rarest classes the compared methods recognise."""
+    rows, sizes, labels = [], {}, {}
+    for row in results.default_rows():
+        if row["method"] in names.compared(results.grid) and (rare := rarest(row)):
+            labels, sizes = names.row_labels(results.grid, row), sizes | rare
+            rows.append(labels | {name: _recalled_of(row, name, size) for name, size in rare.items()})
+            rows[-1]["seeds"] = row["n"]
+    return Table(
+        "table_rare", frame_of(rows, [*labels, *sorted(sizes, key=sizes.get, reverse=True), "seeds"])
     )
 
 
-def _is_module(changed: dict[str, Any]) -> bool:
-    return set(changed) <= {REPLACED, "losses.drop_noisy"}
+def _recalled_of(row: Row, name: str, size: int) -> str:
+    found = recalled(row, name)
+    span = f" ({found.min()}–{found.max()})" if len(found) > 1 else ""
+    return f"{found.mean():.1f} of {size:,}{span}"
+
+
+def _sections(results: Results, belongs: Callable[[str], bool]) -> list[tuple[str, str, str]]:
+    """Data set, noise and weights where some ASM cell changes what belongs to a table."""
+    cells = [
+        c for c in results.grid.cells if c.method == "asm" and c.changed and belongs(canonical(c.changed))
+    ]
+    return list(dict.fromkeys((c.dataset, c.noise, c.init) for c in cells))
+
+
+def _in_sections(
+    results: Results, sections: list[tuple[str, str, str]], method: str, rule: str | None
+) -> Row:
+    """The accuracy of one method and rule in each section, by its name."""
+    found = {section: results.get(*section[:2], method, section[2], rule or "") for section in sections}
+    return {names.place(results.grid, *section): row and row["accuracy"] for section, row in found.items()}
 
 
 def table2(results: Results) -> Table:
     """The paper's five rows of the ablation, and ours: Eq. 3 as printed, noisy samples dropped."""
-    grid = results.grid
-    sections = _sections(results, lambda c: _is_module(c) or (c == PRINTED and not results.has_printed))
-    label = "paper: RAF-DB, no noise"
-    wanted: list[tuple[str, str, str]] = []
-    for row in paper()["table2"]:
-        kept = {"mutual": row["mutual"], "consistency": row["consistency"]}
-        without = [name for name, on in kept.items() if not on]
-        named = "AT" + "".join(
-            f" + {s}" for s, on in zip(("L_mut", "L_usc"), kept.values(), strict=True) if on
-        )
-        if not row["adaptive_threshold"]:
-            wanted.append(("baseline", NONE, "baseline"))
-        else:
-            full = " (ASM)" if not without else ""
-            wanted.append(("asm", canonical({REPLACED: without} if without else {}), named + full))
-    rules = dict.fromkeys(
-        canonical(c.changed)
-        for c in grid.cells
-        if c.method == "asm" and (c.changed == PRINTED or _is_module(c.changed)) and c.changed
+
+    def is_module(rule: str) -> bool:
+        return set(json.loads(rule)) <= {REPLACED, "losses.drop_noisy"}
+
+    sections = _sections(
+        results, lambda rule: is_module(rule) or (rule == PRINTED and not results.has_printed)
     )
-    rest = [("asm", r, f"ASM, {names.changed(r)}") for r in rules if r not in {w[1] for w in wanted}]
-    lines = []
-    for i, (method, rule, title) in enumerate([*wanted, *(rest if sections else [])]):
-        line: dict[str, Any] = {"Setting": title}
-        for dataset, noise, init in sections:
-            row = results.get(dataset, noise, method, init, rule)
-            line[names.place(grid, dataset, noise, init)] = row and row["accuracy"]
-        lines.append(line | {label: paper()["table2"][i]["rafdb"] if i < len(wanted) else None})
-    notes = ["AT: adaptive thresholds; a loss left out is replaced by cross-entropy, its weight kept."]
-    if not sections:
-        notes.append("This profile has none of these cells but the first and the fifth (Table 1).")
-    return Table("table2", "Table 2. Ablation of the modules", frame_of(lines), notes)
+    lines: list[tuple[str, str, str, float | None]] = []  # title, method, rule, the paper's
+    for row in paper()["table2"]:
+        on = {loss: symbol for loss, symbol in (("mutual", "L_mut"), ("consistency", "L_usc")) if row[loss]}
+        off = [loss for loss in ("mutual", "consistency") if loss not in on]
+        title = " + ".join(["AT", *on.values()]) + ("" if off else " (ASM)")
+        of = (title, "asm", canonical({REPLACED: off} if off else {}))
+        lines.append((*(of if row["adaptive_threshold"] else ("baseline", "baseline", NONE)), row["rafdb"]))
+    changed = dict.fromkeys(canonical(c.changed) for c in results.grid.cells if c.method == "asm")
+    for rule in changed if sections else ():
+        if (rule == PRINTED or is_module(rule)) and rule not in [line[2] for line in lines]:
+            lines.append((f"ASM, {names.changed(rule)}", "asm", rule, None))
+    rows = [
+        {"Setting": title} | _in_sections(results, sections, *of) | {"paper: RAF-DB, no noise": theirs}
+        for title, *of, theirs in lines
+    ]
+    return Table("table2", frame_of(rows))
 
 
 def table3(results: Results) -> Table:
-    """Methods without added noise: ours, the paper's in brackets; without such data, the paper's alone."""
-    grid, published = results.grid, paper()["table3"]
+    """Methods without added noise: ours, and the paper's on its data sets."""
+    grid, printed = results.grid, dict(paper()["table3"])
     noise = next((k for k in grid.ordered_noises if grid.noises[k].rate == 0), None)
-    run = {c.dataset for c in grid.cells if c.noise == noise and not c.changed}
-    datasets = [d for d in grid.datasets if d in run]
-    columns = {d: names.paper_column(grid.datasets[d]) for d in datasets}
-    alone = [c for c in names.PAPER_COLUMNS if c not in columns.values()] if None in columns.values() else []
+    lines = _lines(results)
+    lines += [
+        lines[0] | {"method": m, "rule": NONE} for m in printed if all(m != line["method"] for line in lines)
+    ]
+    order = names.in_order(line["method"] for line in lines)
     rows = []
-    ours = [(m, r) for m, r in methods_of(results)]
-    known = names.in_order([*(m for m, _ in ours), *published])
-    order = [*((m, NONE) for m in known), *(pair for pair in ours if pair[1] != NONE)]
-    order.sort(key=lambda pair: known.index(pair[0]))
-    for method, rule in order:
-        theirs = published.get(method, {}) if rule == NONE else {}
-        for init, schedule in _variants(results):
-            line = {"Method": names.method(grid, {"method": method, "rule": rule})}
-            line["Method"] += "†" if "note" in theirs else ""
-            line |= names.setting(grid, {"init": init, "schedule": schedule})
-            for dataset, column in columns.items():
-                row = results.get(dataset, noise, method, init, rule, schedule=schedule)
-                first_of_column = dataset == next(d for d, c in columns.items() if c == column)
-                printed = theirs.get(column) if row or first_of_column else None
-                entry = Beside(row and row["accuracy"], printed)
-                line[f"ours: {dataset}"] = entry if entry.ours or entry.paper else None
-            line |= {f"paper: {names.PAPER_COLUMNS[c]}": theirs.get(c) for c in alone}
-            values = [v for k, v in line.items() if k.startswith(("ours: ", "paper: "))]
-            first = (init, schedule) == _variants(results)[0]
-            if any(isinstance(v, Beside) and v.ours for v in values) or (first and any(values)):
-                rows.append(line)
-    _best(rows, [f"ours: {d}" for d in datasets])
-    marked = any(line["Method"].endswith("†") for line in rows)
-    notes = [f"† {v['note']} (paper)." for v in published.values() if "note" in v and marked]
-    if any(columns.values()):
-        notes.insert(0, "In brackets the paper's.")
-    title = "Table 3. Accuracy without added label noise"
-    return Table("table3", title, without_blanks(frame_of(rows)), notes)
+    for line in sorted(lines, key=lambda line: order.index(line["method"])):
+        found = {f"ours: {d}": results.get(d, noise, **line) for d in grid.datasets}
+        ours = {
+            title: Beside(row["accuracy"], None) for title, row in found.items() if row and row["accuracy"]
+        }
+        theirs = printed.pop(line["method"], {}) if line["rule"] == NONE else {}  # once, in its first row
+        if ours or theirs:
+            title = names.method(grid, line) + ("†" if "note" in theirs else "")
+            beside = {f"paper: {words}": theirs.get(key) for key, words in paper()["columns"].items()}
+            rows.append({"Method": title} | names.variant_labels(grid, line) | ours | beside)
+    columns = [f"ours: {d}" for d in grid.datasets]
+    _bold(rows, columns)
+    leading = ["Method", *names.variant_labels(grid, lines[0]), *columns]
+    return Table(
+        "table3", frame_of(rows, [*leading, *(f"paper: {words}" for words in paper()["columns"].values())])
+    )
+
+
+def is_threshold_rule(rule: str) -> bool:
+    """Whether ASM with this rule belongs to the supplement's Table 1."""
+    return set(json.loads(rule)) <= set(START)
 
 
 def table_s1(results: Results) -> Table:
     """Fixed against adaptive thresholds from several initial values (supplement, Table 1)."""
-    grid = results.grid
-    initial = PAPER_INITIAL | {k: v for k, v in grid.defaults.items() if k in PAPER_INITIAL}
-    adaptive = grid.defaults.get(ADAPTIVE, True)
+    default = START | {k: v for k, v in results.grid.defaults.items() if k in START}
 
-    def of(changed: dict[str, Any]) -> tuple[bool, float, float]:
-        values = {ADAPTIVE: adaptive} | initial | changed
-        return bool(values[ADAPTIVE]), float(values[NOISY]), float(values[CLEAN])
+    def start(changed: dict[str, Any]) -> tuple[bool, float, float]:
+        adaptive, noisy, clean = (default | changed).values()
+        return bool(adaptive), float(noisy), float(clean)
 
-    published = {(r["adaptive"], r["init_noisy"], r["init_clean"]): r for r in paper()["s1"]}
-    sections = _sections(results, is_threshold_row)
-    members = [
-        c for c in grid.cells
-        if c.method == "asm" and is_threshold_row(c.changed) and (c.dataset, c.noise, c.init) in sections
-    ]  # fmt: skip
-    settings = [*published, *sorted({of(c.changed) for c in members} - set(published))]
+    theirs = {(r["adaptive"], r["init_noisy"], r["init_clean"]): r for r in paper()["s1"]}
+    sections = _sections(results, is_threshold_rule)
+    changed = [c.changed for c in results.grid.cells if c.method == "asm" and set(c.changed) <= set(START)]
+    rules = {start(of): canonical(of) for of in changed} if sections else {}
     rows = []
-    for wanted in settings:
-        kind, noisy, clean = wanted
-        row = {"[T_n, T_c] at the start": f"[{noisy:g}, {clean:g}]"}
-        row |= {"Thresholds": "adaptive" if kind else "fixed"}
-        for section in sections:
-            cell = next(
-                (c for c in members
-                 if (c.dataset, c.noise, c.init) == section and of(c.changed) == wanted), None
-            )  # fmt: skip
-            found = cell and results.get(section[0], section[1], "asm", section[2], canonical(cell.changed))
-            row[f"ours: {names.place(grid, *section)}"] = found and found["accuracy"]
-        theirs = published.get(wanted, {})
-        rows.append(row | {f"paper: {names.PAPER_COLUMNS[d]}": theirs.get(d) for d in ("rafdb", "ferplus")})
-    notes = ["“paper”: its published figures, without added noise."]
-    if not sections:
-        notes.append("Cells with other thresholds are not part of this profile.")
-    title = "Supplement, Table 1. Fixed and adaptive thresholds"
-    return Table("table_s1", title, frame_of(rows), notes)
-
-
-def table_found(results: Results) -> Table:
-    """What the mining of ASM as it is by default finds, where the truth is known; one run a row."""
-    rows, anchors = [], []
-    for row, quality, asked in assessed(results):
-        if row["method"] != "asm" or not _default(row):
-            continue
-        line = names.lead(results.grid, row, method_too=False) | asked
-        if wrong := quality.wrong:
-            line |= {"wrong, %": f"{100 * wrong.share:.1f}"}
-            line |= {"called noisy, %": f"{100 * wrong.subset.samples / wrong.samples:.1f}"}
-            precision = wrong.subset.precision
-            line |= {"of these wrong, %": None if precision is None else f"{100 * precision:.1f}"}
-            line |= {"of the wrong found, %": f"{100 * wrong.subset.recall:.1f}"}
-            line |= {"AUROC, wrong": _auroc(wrong.scores)}
-        if known := quality.ambiguous:
-            held = [known.by_subset[name].ambiguous for name in names.SUBSETS]
-            parts = " / ".join("–" if v is None else f"{100 * v:.0f}" for v in held)
-            line |= {"ambiguous among clean / ambiguous / noisy, %": parts}
-            line |= {"AUROC, ambiguous": _auroc(known.scores)}
-        rows.append(line)
-        anchors.append(anchor("found", row["dataset"], row["noise"]))
-    notes = [
-        "AUROC: of ASM's depth below T_n or inside its band; then the best rival on the same probabilities.",
-        *out_of_sample_note(results),
-    ]
-    title = "What the mining finds"
-    return Table("table_found", title, without_blanks(frame_of(rows)), notes, _unique(anchors))
-
-
-def _auroc(scores: dict[str, Any]) -> str:
-    rival = max(RIVALS, key=lambda name: scores[name].auroc[0])
-    return f"{scores['asm_depth'].auroc[0]:.3f}; {RIVALS[rival]} {scores[rival].auroc[0]:.3f}"
-
-
-def lead_of(results: Results, row: dict[str, Any]) -> Estimate | None:
-    """The paper's lead of ASM at a setting's noise."""
-    column = names.paper_column(results.grid.datasets[row["dataset"]])
-    kind = results.grid.noises[row["noise"]]
-    theirs = [paper_value("table1", m, column, kind.rate) for m in ("asm", "baseline")]
-    return (
-        None if None in theirs or kind.kind != "symmetric" else Estimate(theirs[0] - theirs[1], None, 1, True)
-    )
+    for wanted in [*theirs, *sorted(set(rules) - set(theirs))]:
+        adaptive, noisy, clean = wanted
+        kind = "adaptive" if adaptive else "fixed"
+        row = {"[T_n, T_c] at the start": f"[{noisy:g}, {clean:g}]", "Thresholds": kind}
+        ours = _in_sections(results, sections, "asm", rules.get(wanted))
+        row |= {f"ours: {where}": accuracy for where, accuracy in ours.items()}
+        values = theirs.get(wanted, {})
+        rows.append(row | {f"paper: {paper()['columns'][d]}": values.get(d) for d in ("rafdb", "ferplus")})
+    return Table("table_s1", frame_of(rows))

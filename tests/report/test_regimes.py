@@ -30,9 +30,9 @@ WANTED = {
 
 def grid_of_regimes() -> dict:
     grid = make_grid(small=True)
-    grid["methods"]["two_networks"] = {"title": "Two networks", "told_noise_rate": False}
+    grid["methods"]["two_networks"] = {"title": "Two networks", "told_noise_rate": False, "ours": False}
     grid |= {"input": "features", "hidden": 1024, "backbone": "dlib29", "width": 32}
-    grid["inits"] = {"dlib": {"weights": "dlib"}}
+    grid["inits"] = {"dlib": {"about": "dlib"}}
     grid["cells"] = [
         {"cell": f"{noise}_{regime}_{tag}_s{seed}", "dataset": "synthetic", "noise": noise, "method": method}
         | {"seed": seed, "init": "dlib", "schedule": "fair"}

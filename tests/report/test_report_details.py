@@ -61,7 +61,7 @@ def test_networks_are_told_apart_from_the_pair(loaded):
 
 
 def test_changes_and_weights_are_paired_differences(grid, write, tmp_path):
-    grid["inits"]["scratch"] = {"weights": "none"}
+    grid["inits"]["scratch"] = {"about": "random"}
     grid["cells"].append(grid["cells"][0] | {"cell": "scratch", "init": "scratch"})
     wanted = {"synthetic_n30_asm-3_s0": 0.77, "synthetic_n30_asm_s0": 0.78}
     wanted |= {"synthetic_n00_baseline_s0": 0.75, "scratch": 0.70}

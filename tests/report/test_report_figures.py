@@ -64,7 +64,7 @@ def test_only_the_figures_that_the_cells_allow(small, write, tmp_path, unsaved):
 
 
 def test_a_second_data_set_has_its_name_in_the_file(small, write, tmp_path, unsaved):
-    small["datasets"]["ferplus"] = {"source": "ferplus", "classes": 7}
+    small["datasets"]["ferplus"] = {"title": "FER+", "paper": "ferplus"}
     small["cells"] += [
         {**c, "dataset": "ferplus", "cell": c["cell"].replace("synthetic", "ferplus")} for c in small["cells"]
     ]

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import read, row, with_accuracies, write_report, write_scores
 
-from asm.report import details, tables
+from asm.report import details, page, tables
 from asm.report.estimates import Estimate, estimate
-from asm.report.layout import Beside, Table, frame_of, tex
+from asm.report.layout import Beside, Table, frame_of, texts
 from asm.report.results import difference
 
 # --- estimates and the frame ------------------------------------------------------------------------------
@@ -41,11 +41,11 @@ def test_a_lead_is_paired_over_shared_seeds(grid, write, tmp_path):
     asm, base = (found.get("synthetic", "n30", m, "au") for m in ("asm", "baseline"))
     # differences 1 and 2: mean 1.5, half-width t(0.975, 1) * 0.7071 / sqrt(2) = 6.353; the mean is over
     # all three
-    assert (asm["lead"].mean, asm["lead"].n) == (pytest.approx(1.5), 2)
-    assert asm["lead"].half == pytest.approx(6.353, abs=1e-3)
-    assert asm["lead"] == difference(found, asm, base)
+    assert (asm["accuracy_over_baseline"].mean, asm["accuracy_over_baseline"].n) == (pytest.approx(1.5), 2)
+    assert asm["accuracy_over_baseline"].half == pytest.approx(6.353, abs=1e-3)
+    assert asm["accuracy_over_baseline"] == difference(found, asm, base)
     assert asm["accuracy"].mean == pytest.approx(100 * (0.80 + 0.83 + 0.99) / 3)
-    assert base["lead"] is None
+    assert base["accuracy_over_baseline"] is None
 
 
 def test_cells_of_one_setting_group_whatever_the_order_of_a_list(grid, write, tmp_path):
@@ -97,10 +97,34 @@ def test_the_highest_of_each_column_is_bold(many, write, tmp_path):
     assert not best[frame["Method"] != "SCN"].any(axis=None)
 
 
+def test_the_mean_class_accuracy_has_a_table_of_the_same_form_without_the_papers(many, write, tmp_path):
+    found = with_accuracies(many, write, tmp_path, {f"ferplus_n30_asm_s{s}": 0.8 for s in range(2)})
+    first, second = tables.table1(found), tables.table1_classes(found)
+    assert list(first.frame) == list(second.frame)
+    assert list(first.frame["Method"]) == list(second.frame["Method"])
+    entry = row(second, Method="ASM", **{"Data set": "ferplus"})["30 %"]
+    assert (entry.ours.mean, entry.paper) == (pytest.approx(75), None)  # the fixture's is 5 points below
+
+
 def test_rendered_faces_stand_beside_the_papers_raf_db(loaded):
     table = tables.table1(loaded)
     assert row(table, Method="ASM")["30 %"].paper == 85.66
-    assert "not the level" in table.notes[1]
+    assert table.note.endswith("the paper's: on RAF-DB.")
+
+
+def test_the_papers_numbers_stand_beside_symmetric_noise_alone(many, write, tmp_path):
+    many["noises"]["asym30"] = {"kind": "asymmetric", "rate": 0.3}
+    many["cells"] += [
+        c | {"cell": f"asym_{c['cell']}", "noise": "asym30"} for c in many["cells"] if c["noise"] == "n30"
+    ]
+    found = read(write(tmp_path, many))
+    asm = row(tables.table1(found), Method="ASM", **{"Data set": "ferplus"})
+    assert (asm["30 %"].paper, asm["asymmetric 30 %"].paper) == (86.69, None)
+    assert asm["asymmetric 30 %"].ours is not None
+    leads = tables.table_leads(found)
+    where = {"Method": "ASM", "Data set": "ferplus"}
+    assert row(leads, Noise="30 %", **where)["the paper's: accuracy"] == "+6.9"
+    assert row(leads, Noise="asymmetric 30 %", **where)["the paper's: accuracy"] is None
 
 
 def test_real_labels_are_a_column_and_have_a_lead(small, write, tmp_path):
@@ -111,27 +135,45 @@ def test_real_labels_are_a_column_and_have_a_lead(small, write, tmp_path):
     small["cells"] += real
     found = with_accuracies(small, write, tmp_path, {"real_baseline": 0.6, "real_asm": 0.7})
     assert "real labels" in tables.table1(found).frame
-    leads = tables.table_leads(found)
-    assert row(leads, Noise="real labels")["ASM − baseline"].mean == pytest.approx(10)
-    assert row(leads, Noise="30 %")["right called noisy, %"] == "4.0"
-    assert "Control" not in "".join(leads.notes)  # none was run, so none is explained
+    line = row(tables.table_leads(found), Noise="real labels", Method="ASM")
+    assert line["− baseline: accuracy"].mean == pytest.approx(10)
+    assert line["right labels called noisy, %"] == "4.0"
+    assert "control" not in " ".join(line)  # none was run
 
 
-def test_the_control_tells_what_two_networks_gain(small, write, tmp_path):
-    small["methods"]["two_networks"] = {"title": "Two networks", "told_noise_rate": False}
+def test_leads_are_in_both_measures_over_the_baseline_and_the_control(small, write, tmp_path):
     small["cells"] += [
-        c | {"cell": c["cell"].replace("asm", "two"), "method": "two_networks"}
-        for c in small["cells"] if c["method"] == "asm"
+        c | {"cell": c["cell"].replace("asm", method), "method": method}
+        for c in small["cells"] for method in ("two_networks", "fair_asm") if c["method"] == "asm"
     ]  # fmt: skip
-    wanted = {f"synthetic_n30_{m}_s0": v for m, v in (("asm", 0.86), ("baseline", 0.8), ("two", 0.81))}
-    leads = tables.table_leads(with_accuracies(small, write, tmp_path, wanted))
-    assert "Control: two networks" in "".join(leads.notes)
-    line = row(leads, Noise="30 %")
-    assert (line["control − baseline"].mean, line["ASM − control"].mean) == (
-        pytest.approx(1),
-        pytest.approx(5),
+    wanted = {"asm": 0.86, "baseline": 0.8, "two_networks": 0.81, "fair_asm": 0.9}
+    found = with_accuracies(small, write, tmp_path, {f"synthetic_n30_{m}_s0": v for m, v in wanted.items()})
+    leads = tables.table_leads(found)
+    line = row(leads, Noise="30 %", Method="ASM")
+    for words in ("accuracy", "mean class accuracy"):
+        assert line[f"− baseline: {words}"].mean == pytest.approx(6)
+        assert line[f"− control: {words}"].mean == pytest.approx(5)
+    assert line["wrong labels repeated, %"] == "5"
+    assert row(leads, Noise="30 %", Method="Fair ASM (ours)")["− baseline: accuracy"].mean == pytest.approx(
+        10
     )
-    assert (line["baseline repeats, %"], line["ASM repeats, %"]) == ("50", "5")
+    base = row(leads, Noise="30 %", Method="Baseline")
+    assert (base["− baseline: accuracy"], base["− control: accuracy"]) == (None, None)
+    assert base["wrong labels repeated, %"] == "50"
+
+
+def test_rare_classes_are_counted_where_the_sizes_differ(small, write, tmp_path, scores_of):
+    root = write(tmp_path, small)
+    assert not len(tables.table_rare(read(root)).frame)  # 100 images of each class
+    for cell in small["cells"]:
+        scores = scores_of(cell, small)
+        for k, size in ((5, 16), (6, 30)):  # disgust, fear
+            scores["test"]["per_class"][k]["support"] = size
+        scores["test"]["confusion"][5][5] = 7
+        write_scores(root, scores)
+    table = tables.table_rare(read(root))
+    assert list(table.frame)[2:] == ["anger", "fear", "disgust", "seeds"]  # the rarest last
+    assert row(table, Noise="30 %", Method="ASM")["disgust"] == "7.0 of 16"
 
 
 def test_table2_matches_rows_by_what_they_change(grid, write, tmp_path):
@@ -151,13 +193,9 @@ def test_table2_matches_rows_by_what_they_change(grid, write, tmp_path):
     assert len(table.frame) == 7
 
 
-def test_tables_without_their_cells_are_the_papers_alone_and_say_so(small, write, tmp_path):
+def test_tables_without_their_cells_are_the_papers_alone(small, write, tmp_path):
     found = read(write(tmp_path, small), small)
-    for table, note in (
-        (tables.table2(found), "has none"),
-        (tables.table_s1(found), "not part of this profile"),
-    ):
-        assert any(note in n for n in table.notes)
+    for table in (tables.table2(found), tables.table_s1(found)):
         assert not table.frame.map(lambda v: isinstance(v, Estimate)).any(axis=None)
 
 
@@ -167,9 +205,9 @@ def test_table3_has_methods_that_only_we_or_the_paper_have(many, write, tmp_path
     )
     methods = ["Baseline", "IPA2LT†", "RAN", "SCN", "DACL", "RUL", "EAC", "ASM", "DMUE", "MAN", "JoCoR"]
     assert list(table.frame["Method"]) == methods
-    ran, man = (row(table, Method=m)["ours: ferplus"] for m in ("RAN", "MAN"))
-    assert (ran.ours, ran.paper) == (None, 88.55)
-    assert (man.ours.mean, man.paper) == (pytest.approx(86.5), None)
+    ran, man = (row(table, Method=m) for m in ("RAN", "MAN"))
+    assert (ran["ours: ferplus"], ran["paper: FERPlus"]) == (None, 88.55)
+    assert (man["ours: ferplus"].ours.mean, man["paper: FERPlus"]) == (pytest.approx(86.5), None)
 
 
 def test_supplement_thresholds_use_the_defaults_of_the_grid(grid, write, tmp_path):
@@ -228,30 +266,38 @@ def test_files_hold_every_cell_and_class(grid, write, tmp_path, no_figures):
     stray = scores | {"cell": "synthetic_n30_asm_s9", "seed": 9}
     write_scores(root, stray)  # a file that the grid does not name
     again = write_report(root, tmp_path / "again")
+    metrics = json.loads((out / "metrics.json").read_text())
+    measured = {"accuracy": scores["test"]["accuracy"]["last5"]}
+    measured |= {"mean_class_accuracy": scores["test"]["mean_class_accuracy"]["last5"]}
+    assert metrics["synthetic_n30_asm_s0"] == measured
+    assert list(metrics) == sorted(metrics)
     for name in ("cells.csv", "table1.csv"):
         assert (out / "tables" / name).read_bytes() == (again / "tables" / name).read_bytes()
 
 
-def test_latex_escapes_and_keeps_symbols():
-    assert tex("a_b & 5 % ± L_mut #1") == r"a\_b \& 5 \% $\pm$ $L_{mut}$ \#1"
-    table = Table(
-        "t",
-        "T",
-        frame_of([{"a_1": Estimate(1.0, 0.5, 2), "b": Beside(Estimate(2, None, 1), 3.0, best=True)}]),
-        [],
+def test_latex_is_escaped():
+    frame = frame_of(
+        [{"a_1 & 5 %": Estimate(1.0, 0.5, 2), "b": Beside(Estimate(2, None, 1), 3.0, best=True)}]
     )
-    latex = table.latex()
-    assert r"a\_1" in latex
-    assert r"1.00 $\pm$ 0.50 & \textbf{2.0} (3.0)" in latex
+    latex = Table("table1", frame, more="100 # of {sure}").latex()
+    for part in (r"a\_1 \& 5 \%", r"1.00 ± 0.50 & \textbf{2.0} (3.0)", r"100 \# of \{sure\}"):
+        assert part in latex
     assert [latex.count(r) for r in ("\\toprule", "\\midrule", "\\bottomrule", "\\hline")] == [1, 1, 1, 0]
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.skipif(shutil.which("xelatex") is None, reason="xelatex is not installed")
 def test_latex_compiles(grid, write, tmp_path, no_figures):
-    out = write_report(write(tmp_path, grid)) / "tables"
+    out = write_report(write(tmp_path, grid)) / "print"
     inputs = "".join(f"\\input{{{p.name}}}" for p in sorted(out.glob("*.tex")))
-    packages = r"\documentclass{article}\usepackage{booktabs,graphicx,amssymb}\begin{document}"
+    packages = r"\documentclass{article}\usepackage{booktabs,graphicx,fontspec}\begin{document}"
     (out / "all.tex").write_text(packages + inputs + r"\end{document}")
-    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "all.tex"]
+    command = ["xelatex", "-halt-on-error", "-interaction=nonstopmode", "all.tex"]
     run = subprocess.run(command, cwd=out, capture_output=True, text=True)
     assert run.returncode == 0, re.findall(r"^!.*", run.stdout, re.M)
+
+
+def test_every_table_and_figure_has_its_words(loaded):
+    built = page.build(loaded)
+    assert all(table.title and table.note for table in built.values())
+    known = {make.__name__ for make in (*page.PAGE, *page.DETAILS)}
+    assert set(texts()["tables"]) == known  # no words of a table that is gone

@@ -1,0 +1,217 @@
+"""The figures that answer to the mouse: accuracy over the epochs and the t-SNE. The site holds the chart, the
+pages a picture of the same chart.
+
+Charts are Vega-Lite's; a click in a legend hides what was not clicked.
+"""
+
+import json
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import matplotlib
+import numpy as np
+import vl_convert
+
+from asm.faces import store, thumbnail
+from asm.faces.store import AlignedFaces
+from asm.report import drawing, embeddings, names
+from asm.report.embeddings import Embedding
+from asm.report.results import MEASURES, Focus, Results
+from asm.scores.run import rows_of
+
+VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+STEMS = ("fig1_tsne", "figS2_tsne", "fig_accuracy")
+DIGITS = 2  # of percentages and coordinates
+THUMBNAIL = 64  # pixels of a face in a tooltip
+SIDE = 400  # of a panel of points, pixels
+PICTURE: dict[str, Any] = {"font": drawing.FONT, "background": "white"}
+PICTURE |= {part: {"labelFontSize": 12, "titleFontSize": 12} for part in ("axis", "header")}
+PICTURE |= {"legend": {"labelFontSize": 12, "symbolSize": 90}, "title": {"fontSize": 13}}
+Spec = dict[str, Any]
+Images = Callable[[np.ndarray], dict[str, list[str]]]
+
+
+def file_stem(stem: str, focus: Focus | None, position: int) -> str:
+    """The file of a figure: a data set after the first has its name at the end."""
+    return f"{stem}_{focus.dataset}" if focus and position else stem
+
+
+def build(results: Results, tsne: Path, faces: Path | None = None) -> dict[str, Spec]:
+    """The charts by the stem of their figure.
+
+    Args:
+        tsne: folder of <cell>.npz.
+        faces: folder of the aligned data sets; the t-SNE's points then show their face.
+
+    Raises:
+        InputError: an embedding is damaged, or the faces are not those of its data set.
+    """
+    found: dict[str, alt.TopLevelMixin | None] = {}
+    for position, focus in enumerate(results.focuses):
+        asm, baseline = (embeddings.read_embedding(row, tsne) for row in (focus.asm, focus.baseline))
+        aligned = store.load(faces / focus.dataset) if faces and asm else None
+        images = partial(_images, aligned, tsne)
+        with warnings.catch_warnings():  # that panels with one legend share the click in it, as they are to
+            warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter")
+            made = {
+                "fig1_tsne": asm and subsets(asm, images),
+                "figS2_tsne": asm and baseline and comparison(baseline, asm, images),
+                "fig_accuracy": accuracy(results, focus),
+            }
+        found |= {file_stem(stem, focus, position): chart for stem, chart in made.items()}
+    return {stem: chart.to_dict() for stem, chart in found.items() if chart is not None}
+
+
+def _images(aligned: AlignedFaces | None, tsne: Path, ids: np.ndarray) -> dict[str, list[str]]:
+    """The faces of these samples, where they are to be shown."""
+    if aligned is None:
+        return {}
+    rows = rows_of(aligned.manifest.assign(row=range(len(aligned.manifest))), ids, tsne)["row"]
+    return {"image": [thumbnail.data_url(aligned.faces[i], THUMBNAIL) for i in rows]}
+
+
+def save(spec: Spec, out: Path, stem: str, printed: Path) -> None:
+    """Writes a picture of the chart: `stem`.png into `out` and `stem`.svg into `printed`."""
+    vl_convert.register_font_directory(f"{matplotlib.get_data_path()}/fonts/ttf")
+    still = spec | {"config": spec.get("config", {}) | PICTURE}
+    (out / f"{stem}.png").write_bytes(vl_convert.vegalite_to_png(still, VEGALITE, scale=1.1))
+    (printed / f"{stem}.svg").write_text(vl_convert.vegalite_to_svg(still, VEGALITE), encoding="utf-8")
+
+
+def _numbers(values: Any, digits: int = DIGITS) -> list[float | None]:
+    return [None if np.isnan(v) else round(float(v), digits) for v in values]
+
+
+def _chosen(field: str) -> alt.Parameter:
+    """What was clicked in the legend of a field."""
+    return alt.selection_point(name=f"chosen_{field}", fields=[field], bind="legend")
+
+
+def _if_chosen(chosen: alt.Parameter, opacity: float) -> Any:
+    """This opacity for what was clicked in the legend, or for all; next to none for the others."""
+    return alt.condition(chosen, alt.value(opacity), alt.value(0.05))
+
+
+def accuracy(results: Results, focus: Focus) -> alt.TopLevelMixin | None:
+    """Accuracy and mean class accuracy by epoch, mean and span over the seeds, of the methods of the paper's
+    Table 1 and of those compared; a column for each noise, a row for each measure."""
+    grid, rows = results.grid, []
+    methods = [
+        m for m in names.in_order([*names.table1_methods(), *names.compared(grid)]) if m in grid.methods
+    ]
+    for row in results.default_rows(dataset=focus.dataset, init=focus.init, schedule=focus.asm["schedule"]):
+        if row["method"] not in methods:
+            continue
+        longest = max((s.curves.epoch for s in row["scores"]), key=len)
+        of = {
+            "method": grid.title(row["method"]),
+            "noise": names.place(grid, row["dataset"], row["noise"], row["init"]),
+        }
+        for measure, words in MEASURES.items():
+            known = [getattr(s.curves, measure) for s in row["scores"] if s.curves.epoch == longest]
+            if runs := [drawing.series(values) for values in known if values]:
+                ends = [_numbers(end) for end in (np.mean(runs, 0), np.min(runs, 0), np.max(runs, 0))]
+                for epoch, mean, low, high in zip(longest, *ends, strict=True):
+                    rows.append(
+                        of
+                        | {"measure": f"{words}, %", "epoch": epoch, "mean": mean, "low": low, "high": high}
+                    )
+    if not rows:
+        return None
+    titles, measures, noises = (
+        list(dict.fromkeys(row[key] for row in rows)) for key in ("method", "measure", "noise")
+    )
+    look = {title: colour for title, colour in drawing.colours(grid, methods).items() if title in titles}
+    chosen = _chosen("method")
+    base = alt.Chart().encode(
+        x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(nice=False, zero=False)),
+        color=alt.Color("method:N", title=None, scale=alt.Scale(domain=list(look), range=list(look.values())),
+                        legend=alt.Legend(orient="bottom", columns=5, symbolOpacity=1)),
+    )  # fmt: skip
+    scale = alt.Scale(zero=False)
+    band = base.mark_area().encode(
+        y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q", opacity=_if_chosen(chosen, 0.16)
+    )
+    line = base.mark_line(point={"size": 22}).encode(
+        y=alt.Y("mean:Q", title=None, scale=scale), opacity=_if_chosen(chosen, 1),
+        tooltip=["method:N", "noise:N", "epoch:Q", "mean:Q", "low:Q", "high:Q"],
+    )  # fmt: skip
+    panel = alt.layer(band, line.add_params(chosen), data=alt.Data(values=rows)).properties(
+        width=215, height=215
+    )
+    return panel.facet(
+        column=alt.Column("noise:N", title=None, sort=noises),
+        row=alt.Row("measure:N", title=None, sort=measures, header=alt.Header(labelOrient="left")),
+    )
+
+
+def _points(features: Embedding, part: str, images: Images) -> alt.Chart:
+    """The test or the training samples, with what the tooltip says of them."""
+    xy, ids = getattr(features, f"{part}_xy"), getattr(features, f"{part}_ids")
+    true, subset = (getattr(features, f"{part}_{name}") for name in ("true", "subset"))
+    given = true if part == "test" else features.train_given
+    row = {"x": _numbers(xy[:, 0]), "y": _numbers(xy[:, 1]), "id": ids.tolist()} | images(ids)
+    row |= {"g": given.tolist(), "t": true.tolist(), "s": subset.tolist()}
+    classes, subsets = json.dumps(features.classes), json.dumps(features.subsets)
+    said = {"given": f"{classes}[datum.g]", "true": f"{classes}[datum.t]"}
+    said |= {"subset": f"datum.s < 0 ? 'not mined' : {subsets}[datum.s]"}
+    if part == "test":
+        row["p"], said["predicted"] = features.test_predicted.tolist(), f"{classes}[datum.p]"
+    hidden = alt.Axis(labels=False, ticks=False, grid=False, title=None)
+    chart = alt.Chart(alt.Data(values=[row])).transform_flatten(list(row)).transform_calculate(**said)
+    told = [f"{name}:N" for name in ("id", *said, "image") if name != "image" or "image" in row]
+    return chart.encode(x=alt.X("x:Q", axis=hidden), y=alt.Y("y:Q", axis=hidden), tooltip=told)
+
+
+def _coloured(points: alt.Chart, field: str, colours: dict[str, str], title: str) -> alt.Chart:
+    chosen = _chosen(field)
+    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
+    legend = alt.Legend(orient="bottom", columns=4, symbolOpacity=1)
+    marks = points.mark_point(filled=True, size=18).encode(
+        color=alt.Color(f"{field}:N", title=None, legend=legend, scale=scale), opacity=_if_chosen(chosen, 0.8)
+    )
+    return marks.properties(width=SIDE, height=SIDE, title=title).add_params(chosen)
+
+
+def _class_colours(features: Embedding) -> dict[str, str]:
+    count = len(features.classes)
+    return dict(zip(features.classes, np.resize(drawing.COLOURS, count).tolist(), strict=True))
+
+
+def subsets(features: Embedding, images: Images) -> alt.TopLevelMixin:
+    """Fig. 1: test and training samples, by expression on the left and by mined subset on the right.
+
+    Black outlines mark the mining's errors: a wrong label outside the noisy subset (circle), and a noisy
+    sample whose given label is the true one (square).
+    """
+    test, train = (_points(features, part, images) for part in ("test", "train"))
+    black = {"color": alt.value("black"), "opacity": alt.value(0.8)}
+    wrong, noisy = "datum.g != datum.t", "datum.subset == 'noisy'"
+    outlines = [
+        train.transform_filter(which).mark_point(size=60, shape=shape).encode(**black)
+        for which, shape in ((f"{wrong} && !({noisy})", "circle"), (f"!({wrong}) && {noisy}", "square"))
+    ]
+    by_class = _class_colours(features)
+    title = "Training by subset; ○ wrong, not noisy; □ noisy, not wrong"
+    left = alt.vconcat(
+        _coloured(test, "given", by_class, "Test samples by expression"),
+        _coloured(train, "given", by_class, "Training samples by given label"),
+    )
+    by_subset = _coloured(train, "subset", drawing.SUBSET_COLOURS, title)
+    right = alt.vconcat(
+        _coloured(test, "subset", drawing.SUBSET_COLOURS, "Test samples by subset"),
+        alt.layer(by_subset, *outlines),
+    )
+    return alt.hconcat(left, right).resolve_scale(color="independent")
+
+
+def comparison(baseline: Embedding, asm: Embedding, images: Images) -> alt.TopLevelMixin:
+    """Supplement, Fig. 2: test samples under the baseline (a) and ASM (b), by expression."""
+    colours = _class_colours(asm)
+    panels = ((baseline, "(a) Baseline"), (asm, "(b) ASM"))
+    points = ((_points(features, "test", images), title) for features, title in panels)
+    return alt.hconcat(*(_coloured(of, "given", colours, title) for of, title in points))
