@@ -117,12 +117,24 @@ class Files:
 
 @dataclass(frozen=True)
 class Pixels:
-    """`FaceDataset.read` for pixels already in memory: uint8 [N, H, W] or [N, H, W, 3]."""
+    """`FaceDataset.read` for pixels in an array, or a file of one: uint8 [N, H, W] or [N, H, W, 3]."""
 
     images: np.ndarray
 
     def __call__(self, row: int) -> np.ndarray:
-        return self.images[row]
+        return np.array(self.images[row])
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`FaceDataset.read` for rows of other data sets: row i is `rows[i]` of `readers[part[i]]`."""
+
+    readers: tuple[Callable[[int], np.ndarray], ...]
+    part: np.ndarray  # int64 [N]
+    rows: np.ndarray  # int64 [N]
+
+    def __call__(self, row: int) -> np.ndarray:
+        return self.readers[self.part[row]](int(self.rows[row]))
 
 
 def require_inside(root: Path, listed: Path, names: Iterable[str], lines: Iterable[int]) -> None:

@@ -5,8 +5,7 @@ the data set's folder, which DVC watches.
 """
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +16,6 @@ from asm.datasets import base
 
 COLUMNS = ("id", "given", "action", "label")
 KEEP, RELABEL, DROP, AMBIGUOUS = ACTIONS = ("keep", "relabel", "drop", "ambiguous")
-
-
-@dataclass(frozen=True)
-class Some:
-    """`FaceDataset.read` for some rows of a data set: row i is `rows[i]` of `read`."""
-
-    read: Callable[[int], np.ndarray]
-    rows: np.ndarray  # int64 [N]
-
-    def __call__(self, row: int) -> np.ndarray:
-        return self.read(int(self.rows[row]))
 
 
 def apply(dataset: base.FaceDataset, root: Path, name: object) -> base.FaceDataset:
@@ -68,10 +56,11 @@ def apply(dataset: base.FaceDataset, root: Path, name: object) -> base.FaceDatas
         file=sys.stderr,
     )
     changed = table.assign(true=true, corrected_from=corrected_from)[kept].reset_index(drop=True)
+    rows_kept = np.flatnonzero(kept)
     corrected = replace(
         dataset,
         table=changed,
-        read=Some(dataset.read, np.flatnonzero(kept)),
+        read=base.Rows((dataset.read,), np.zeros_like(rows_kept), rows_kept),
         left_out={file: why for file, why in dataset.left_out.items() if root / file != path},
     )
     return base.check(_without_emptied(corrected, table.true))

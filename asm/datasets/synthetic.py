@@ -1,6 +1,5 @@
 """The embedded data set of rendered faces, as the `render` stage leaves it."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +20,6 @@ _COLUMNS = {
     "mixture": float,
     "identity": str,
 }
-
-
-def _read(images: np.ndarray, row: int) -> np.ndarray:
-    return np.array(images[row])
 
 
 def load(root: Path) -> base.FaceDataset:
@@ -57,4 +52,4 @@ def load(root: Path) -> base.FaceDataset:
     if len(table) != len(images):
         counts = f"{len(table)} rows, {image_file.name} {len(images)} images"
         raise InputError(f"synthetic faces: {manifest} has {counts}; {remedy}")
-    return base.check(base.FaceDataset("synthetic", CLASSES, table, partial(_read, images)))
+    return base.check(base.FaceDataset("synthetic", CLASSES, table, base.Pixels(images)))

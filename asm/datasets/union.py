@@ -12,8 +12,6 @@ In a profile:
         test: [rafdb]
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,18 +36,6 @@ class Part(Section):
 class Options(Section):
     parts: Annotated[dict[Name, Part], Field(min_length=2)]
     test: Annotated[list[str], Field(min_length=1)] | None = None
-
-
-@dataclass(frozen=True)
-class Rows:
-    """`FaceDataset.read` for rows of several data sets: row i is `rows[i]` of `readers[part[i]]`."""
-
-    readers: tuple[Callable[[int], np.ndarray], ...]
-    part: np.ndarray  # int64 [N]
-    rows: np.ndarray  # int64 [N]
-
-    def __call__(self, row: int) -> np.ndarray:
-        return self.readers[self.part[row]](int(self.rows[row]))
 
 
 def load(
@@ -98,7 +84,7 @@ def load(
         )
         tables.append(table if name in tested else table[table.split == "train"])
     table = pd.concat(tables, ignore_index=True)
-    read = Rows(
+    read = base.Rows(
         tuple(d.read for d in loaded.values()), table.pop("part").to_numpy(), table.pop("row").to_numpy()
     )
     return base.check(base.FaceDataset("union", classes, table, read, left_out))

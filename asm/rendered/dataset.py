@@ -3,11 +3,10 @@
 The level of difficulty is fixed: intensity from 0.75, one picture in ten a blend of two expressions.
 """
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from asm.basics.errors import InputError
@@ -59,54 +59,32 @@ def _draw(plans: list[_Plan], size: int) -> tuple[np.ndarray, np.ndarray, np.nda
     return images, landmarks, units
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Workers started inside inherit one thread per numerical library."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+def _start_worker() -> None:
+    start_worker()
+    threadpool_limits(1)
 
 
-def _draw_all(
-    plans: list[_Plan],
-    size: int,
-    workers: int,
-    take: Callable[[int, tuple[np.ndarray, ...]], None],
-    what: str,
-) -> None:
-    """Draw every plan, in order, and hand each chunk to `take(start, (images, landmarks, units))`."""
+def _drawn(
+    plans: list[_Plan], size: int, workers: int, what: str
+) -> Iterator[tuple[slice, tuple[np.ndarray, ...]]]:
+    """For each chunk of `plans`, in order: its rows, and the images, landmarks and action units of them."""
     chunks = [plans[i : i + _CHUNK] for i in range(0, len(plans), _CHUNK)]
-    with tqdm(total=len(plans), desc=what, unit="img", mininterval=1.0) as progress:
-
-        def collect(results: Iterator[tuple[np.ndarray, ...]]) -> None:
-            start = 0
-            for result in results:
-                take(start, result)
-                start += len(result[0])
-                progress.update(len(result[0]))
-
-        work = partial(_draw, size=size)
-        if workers <= 1 or len(chunks) <= 1:
-            collect(map(work, chunks))
-            return
-        with _one_thread():
-            pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=start_worker)
-            try:
-                collect(pool.map(work, chunks))
-            except BrokenProcessPool as error:
-                raise InputError(
-                    f"{what}: a worker process died; memory ran out, or it was killed"
-                ) from error
-            finally:
-                pool.shutdown(cancel_futures=True)
+    draw = partial(_draw, size=size)
+    with ExitStack() as stack:
+        drawn = map(draw, chunks)
+        if workers > 1 and len(chunks) > 1:
+            pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
+            stack.callback(pool.shutdown, cancel_futures=True)
+            drawn = pool.map(draw, chunks)
+        progress = stack.enter_context(tqdm(total=len(plans), desc=what, unit="img", mininterval=1.0))
+        start = 0
+        try:
+            for chunk in drawn:
+                rows = slice(start, start := start + len(chunk[0]))
+                yield rows, chunk
+                progress.update(len(chunk[0]))
+        except BrokenProcessPool as error:
+            raise InputError(f"{what}: a worker process died; memory ran out, or it was killed") from error
 
 
 def _at_least(name: str, value: int, least: int) -> None:
@@ -129,15 +107,8 @@ def _plan_dataset(
                 second = (label + int(rng.integers(1, len(CLASSES)))) % len(CLASSES)
                 mixture = round(float(rng.uniform(0.5, 0.62)), 4)
             row = len(rows)
-            plans.append(
-                _Plan(
-                    (_DATASET, seed, _IDENTITY, s, person),
-                    (_DATASET, seed, _IMAGE, s, i),
-                    label,
-                    second,
-                    mixture,
-                )
-            )
+            identity, image = (_DATASET, seed, _IDENTITY, s, person), (_DATASET, seed, _IMAGE, s, i)
+            plans.append(_Plan(identity, image, label, second, mixture))
             rows.append(
                 {
                     "id": f"{split}_{i:05d}",
@@ -186,17 +157,12 @@ def render_dataset(
     plans, table = _plan_dataset(counts, seed, ambiguous_share)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        (out / "manifest.csv").unlink(
-            missing_ok=True
-        )  # written last: an interrupted run must not look complete
+        # written last: an interrupted run must not look complete
+        (out / "manifest.csv").unlink(missing_ok=True)
     images = mapped(out / "images.npy", (len(plans), size, size, 3))
     landmarks = np.empty((len(plans), 5, 2), np.float32)
-
-    def take(start: int, drawn: tuple[np.ndarray, ...]) -> None:
-        images[start : start + len(drawn[0])] = drawn[0]
-        landmarks[start : start + len(drawn[1])] = drawn[1]
-
-    _draw_all(plans, size, workers, take, "rendering faces")
+    for rows, drawn in _drawn(plans, size, workers, "rendering faces"):
+        images[rows], landmarks[rows], _ = drawn
     with writing(out):
         images.flush()
         np.save(out / "landmarks.npy", landmarks)
@@ -226,10 +192,6 @@ def render_action_units(
     images = np.empty((count, size, size, 3), np.uint8)
     units = np.empty((count, len(ACTION_UNITS)), np.float32)
     landmarks = np.empty((count, 5, 2), np.float32)
-
-    def take(start: int, drawn: tuple[np.ndarray, ...]) -> None:
-        stop = start + len(drawn[0])
-        images[start:stop], landmarks[start:stop], units[start:stop] = drawn
-
-    _draw_all(plans, size, workers, take, "rendering pre-training faces")
+    for rows, drawn in _drawn(plans, size, workers, "rendering pre-training faces"):
+        images[rows], landmarks[rows], units[rows] = drawn
     return images, units, landmarks
