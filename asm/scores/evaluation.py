@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import spearmanr
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, recall_score, roc_auc_score
 
 from asm import mining
 from asm.basics.errors import InputError
@@ -26,6 +26,7 @@ from asm.scores.schema import (
     Fit,
     GivenLabels,
     LabelQuality,
+    MeanClassAccuracy,
     Mining,
     NetworkAccuracy,
     OnTest,
@@ -181,15 +182,17 @@ def mining_scores(
     wrong = given != train["true"]
     confident = mining.confidence(torch.from_numpy(probs), torch.from_numpy(given), confidence).numpy()
     quality = [subset_quality(codes, wrong, "noisy") for codes in subsets]
-    noisy = subsets == mining.SUBSETS.index("noisy")
+    noisy = subsets == mining.NOISY
+    by_class = {
+        name: [_share(called, ~wrong & (given == k)) for called in noisy] for k, name in enumerate(classes)
+    }
     return Mining(
         epoch=train["epochs"].tolist(),
         **{f"noisy_{name}": [epoch[name] for epoch in quality] for name in ("precision", "recall", "f1")},
         wrong_share={subset: [epoch["share"][subset] for epoch in quality] for subset in mining.SUBSETS},
         right_noisy=[_share(called, ~wrong) for called in noisy],
-        right_noisy_by_class={
-            name: _share(noisy[-1], ~wrong & (given == k)) for k, name in enumerate(classes)
-        },
+        right_noisy_by_class={name: shares[-1] for name, shares in by_class.items()},
+        right_noisy_by_class_epoch=by_class,
         clean_threshold_start=_clean_threshold(history, int(train["epochs"][0]), len(classes)),
         auroc_wrong=_auroc(wrong, -confident),
         ambiguity=_ambiguity(subsets[-1], probs, rows),
@@ -242,9 +245,11 @@ def _on_test(run: Path, manifest: pd.DataFrame, history: pd.DataFrame, classes: 
         true, predicted, labels=range(len(classes)), zero_division=np.nan
     )
     accuracy = history["test_accuracy"]
-    valid, unambiguous = None, None
-    if "valid_accuracy" in history:
-        valid = float(history["valid_accuracy"].tail(len(per_epoch)).mean())
+    unambiguous = None
+
+    def recent(name: str) -> float | None:
+        return float(history[name].tail(len(per_epoch)).mean()) if name in history else None
+
     if "ambiguous" in rows:
         plain = ~rows["ambiguous"].to_numpy(dtype=bool)
         hits = per_epoch.mean(1).argmax(2)[:, plain] == true[plain]
@@ -262,7 +267,10 @@ def _on_test(run: Path, manifest: pd.DataFrame, history: pd.DataFrame, classes: 
             NetworkAccuracy(last5=float((per_epoch[:, i].argmax(2) == true).mean()))
             for i in range(per_epoch.shape[1])
         ],
-        balanced_accuracy=float(recall[support > 0].mean()),
+        mean_class_accuracy=MeanClassAccuracy(
+            last5=float(np.mean([_mean_class_accuracy(true, p.mean(0).argmax(1)) for p in per_epoch])),
+            last=_mean_class_accuracy(true, predicted),
+        ),
         macro_f1=float(f1[support > 0].mean()),
         ece=expected_calibration_error(final, true),
         per_class=[
@@ -276,9 +284,15 @@ def _on_test(run: Path, manifest: pd.DataFrame, history: pd.DataFrame, classes: 
             for k, name in enumerate(classes)
         ],
         confusion=confusion_matrix(true, predicted, labels=range(len(classes))).tolist(),
-        valid_accuracy=valid,
+        valid_accuracy=recent("valid_accuracy"),
+        valid_mean_class_accuracy=recent("valid_mean_class_accuracy"),
         unambiguous_accuracy=unambiguous,
     )
+
+
+def _mean_class_accuracy(true: np.ndarray, predicted: np.ndarray) -> float:
+    """The mean recall of the classes that occur in `true`."""
+    return float(recall_score(true, predicted, labels=np.unique(true), average="macro"))
 
 
 def _curves(history: pd.DataFrame, classes: list[str]) -> Curves:
@@ -296,6 +310,9 @@ def _curves(history: pd.DataFrame, classes: list[str]) -> Curves:
     return Curves(
         epoch=history["epoch"].tolist(),
         accuracy=column("test_accuracy"),
+        mean_class_accuracy=column("test_mean_class_accuracy")
+        if "test_mean_class_accuracy" in history
+        else None,
         **shares,
         threshold_clean=thresholds,
     )

@@ -244,17 +244,17 @@ def _ambiguous(
         scores=_judged(scores, known, spread),
         subset=_hits(rule.subsets == mining.AMBIGUOUS, known),
         by_subset={
-            name: _held(rule.subsets == code, known, spread) for code, name in enumerate(mining.SUBSETS)
+            name: _contents(rule.subsets == code, known, spread) for code, name in enumerate(mining.SUBSETS)
         },
     )
 
 
-def _held(inside: np.ndarray, known: np.ndarray, spread: np.ndarray | None) -> schema.Held:
+def _contents(inside: np.ndarray, known: np.ndarray, spread: np.ndarray | None) -> schema.SubsetContents:
     """One subset: its size, its share of ambiguous samples, how often each entropy of the votes occurs."""
     values, counts = np.empty(0), np.empty(0, int)
     if spread is not None:
         values, counts = np.unique(spread[inside], return_counts=True)
-    return schema.Held(
+    return schema.SubsetContents(
         samples=int(inside.sum()),
         ambiguous=float(known[inside].mean()) if inside.any() else None,
         vote_entropy=values.tolist(),

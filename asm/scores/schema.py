@@ -1,6 +1,8 @@
 """The scores of one finished run, typed: what `evaluate` writes and the report reads.
 
-Accuracies, shares, precision and recall are fractions in [0, 1]; None is a score that is not defined there.
+Accuracies, shares, precision and recall are fractions in [0, 1]. None is a score that is not defined there,
+or that the file lacks because an earlier version wrote it: a score that is added gets the default None, so
+that files written before still load.
 """
 
 from pathlib import Path
@@ -18,13 +20,30 @@ Measured = tuple[float | None, float | None, float | None]  # value, ends of its
 
 
 class Model(BaseModel):
-    """Every key is written and expected, and no other; the same scores are the same bytes."""
+    """Every key is written, and no other is read; the same scores are the same bytes."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+class PerEpoch(Model):
+    """Every list in it, and every list in a dictionary in it, has one value for each `epoch`."""
+
+    epoch: list[int]
+
+    @model_validator(mode="after")
+    def _one_value_an_epoch(self) -> Self:
+        for name, value in self:
+            named = value if isinstance(value, dict) else {"": value}
+            for key, series in named.items():
+                if isinstance(series, list) and len(series) != len(self.epoch):
+                    full = f"{name}.{key}" if key else name
+                    raise ValueError(f"{full} has {len(series)} values for {len(self.epoch)} epochs")
+        return self
+
+
 class Accuracy(Model):
-    """On the test set; `last5` is the headline, the mean of the last epochs; `best` was selected there."""
+    """Accuracy on the test set. `last5`, the mean of the last five epochs, is the headline; the epoch of
+    `best` was selected on the test set itself."""
 
     last5: Share
     last: Share
@@ -32,8 +51,21 @@ class Accuracy(Model):
     best_epoch: int
 
 
+class MeanClassAccuracy(Model):
+    """The mean recall of the classes that the test set holds, as FER papers report it beside accuracy:
+    `last5` is the mean of the last five epochs, `last` the last epoch's."""
+
+    last5: Share | None = None
+    last: Share
+
+    @property
+    def headline(self) -> float:
+        """The mean of the last five epochs; the last epoch's where the file has no other."""
+        return self.last if self.last5 is None else self.last5
+
+
 class ClassScore(Model):
-    """One class on the test set; `support` in images."""
+    """One class on the test set after the last epoch; `support` is its number of images."""
 
     name: str
     recall: Share | None
@@ -43,28 +75,40 @@ class ClassScore(Model):
 
 
 class NetworkAccuracy(Model):
-    """Of one network alone, on the test set."""
+    """Accuracy of one network alone on the test set."""
 
     last5: Share
 
 
 class OnTest(Model):
-    """Test-set results; `valid_accuracy` is a mean of the last epochs as the headline is.
+    """Results on the test set.
 
-    `confusion` [K, K]: counts, rows true, columns predicted; `unambiguous_accuracy` leaves out known blends.
+    `accuracy`, `mean_class_accuracy`, `networks`, `valid_*` and `unambiguous_accuracy` (without known blends)
+    have means of the last five epochs; the others are of the last epoch. `valid_*` are on the validation
+    split. `confusion` [K, K] holds counts, one row for each true and one column for each predicted class.
     """
 
     images: Count
     averaged_epochs: int
     accuracy: Accuracy
     networks: list[NetworkAccuracy]
-    balanced_accuracy: Share
+    mean_class_accuracy: MeanClassAccuracy
     macro_f1: Share
     ece: Share
     per_class: list[ClassScore]
     confusion: list[list[Count]]
     valid_accuracy: Share | None
+    valid_mean_class_accuracy: Share | None = None
     unambiguous_accuracy: Share | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_name(cls, found: Any) -> Any:
+        """Files of an earlier version have the last epoch's mean class accuracy alone, under another name."""
+        if isinstance(found, dict) and "balanced_accuracy" in found:
+            found = dict(found)
+            found["mean_class_accuracy"] = {"last": found.pop("balanced_accuracy")}
+        return found
 
 
 class Fit(Model):
@@ -76,21 +120,16 @@ class Fit(Model):
     wrong: Share | None
 
 
-class Curves(Model):
-    """The run's course; `subset_*`: each one's share of the training samples; `threshold_clean` by class."""
+class Curves(PerEpoch):
+    """The run's course over all epochs. `accuracy` and `mean_class_accuracy` are on the test set; `subset_*`
+    is each subset's share of the training samples; `threshold_clean` is T_c by class."""
 
-    epoch: list[int]
     accuracy: Series
+    mean_class_accuracy: Series | None = None
     subset_clean: Series | None
     subset_ambiguous: Series | None
     subset_noisy: Series | None
     threshold_clean: dict[str, Series] | None
-
-    @model_validator(mode="after")
-    def _same_length(self) -> Self:
-        names = ("accuracy", "subset_clean", "subset_ambiguous", "subset_noisy")
-        named = {name: getattr(self, name) for name in names}
-        return _check_lengths(self, named | _dotted("threshold_clean", self.threshold_clean))
 
 
 class Ambiguity(Model):
@@ -102,34 +141,28 @@ class Ambiguity(Model):
     auroc: Share | None
 
 
-class Mining(Model):
+class Mining(PerEpoch):
     """The mined subsets by epoch, from the first mined one.
 
     `noisy_*`: the noisy subset as a detector of wrong labels; `wrong_share`: the share of wrong labels in
     each subset; `right_noisy`: the share of the samples with a right label that are called noisy,
-    `right_noisy_by_class` the same in the last epoch by given class; `clean_threshold_start`: mean T_c over
-    the classes in the first mined epoch, None for a method without thresholds; `auroc_wrong`: how well a low
-    confidence tells wrong labels; `vote_entropy_spearman`: rank correlation of the prediction's entropy with
-    that of the annotators' votes.
+    `right_noisy_by_class_epoch` the same for each given class, and `right_noisy_by_class` that in the last
+    epoch; `clean_threshold_start`: mean T_c over the classes in the first mined epoch, None for a method
+    without thresholds; `auroc_wrong`: how well a low confidence tells wrong labels; `vote_entropy_spearman`:
+    rank correlation of the prediction's entropy with that of the annotators' votes.
     """
 
-    epoch: list[int]
     noisy_precision: Series
     noisy_recall: Series
     noisy_f1: Series
     wrong_share: dict[str, Series]
     right_noisy: Series
     right_noisy_by_class: dict[str, Share | None]
+    right_noisy_by_class_epoch: dict[str, Series] | None = None
     clean_threshold_start: Share | None
     auroc_wrong: Share | None
     ambiguity: Ambiguity | None
     vote_entropy_spearman: Correlation | None
-
-    @model_validator(mode="after")
-    def _same_length(self) -> Self:
-        names = ("noisy_precision", "noisy_recall", "noisy_f1", "right_noisy")
-        named = {name: getattr(self, name) for name in names}
-        return _check_lengths(self, named | _dotted("wrong_share", self.wrong_share))
 
 
 class Hits(Model):
@@ -149,9 +182,9 @@ class Score(Model):
     at_asm_size: Hits | None
 
 
-class Held(Model):
-    """What one subset holds: `ambiguous` is the share of ambiguous samples; `counts` of them have each of
-    `vote_entropy` (both empty without votes)."""
+class SubsetContents(Model):
+    """What one subset holds. `ambiguous` is the share of ambiguous samples in it; `counts` says how many
+    samples have each value of `vote_entropy` (both are empty without votes)."""
 
     samples: Count
     ambiguous: Share | None
@@ -166,7 +199,7 @@ class AmbiguousFaces(Model):
     share: Share
     scores: dict[str, Score]
     subset: Hits
-    by_subset: dict[str, Held]
+    by_subset: dict[str, SubsetContents]
 
 
 class WrongLabels(Model):
@@ -205,14 +238,14 @@ class GivenLabels(NoiseKind):
 
 
 class FaceCounts(Model):
-    """What became of a data set's images; `fallback`: no face found, the whole frame was taken. `corrected`:
-    labels that a review changed; left out of the file where there are none, as in the align stage's."""
+    """What became of a data set's images. `fallback`: no face was found and the whole frame was taken;
+    `corrected`: labels that a review changed (a file without the key has none)."""
 
     images: Count
     unreadable: Count
     fallback: Count
     fallback_share: Share
-    corrected: Count = Field(default=0, exclude_if=lambda labels: not labels)
+    corrected: Count = 0
 
 
 class Cost(Model):
@@ -253,17 +286,6 @@ class Scores(Model):
         return self
 
 
-def _dotted(name: str, series: dict[str, Series] | None) -> dict[str, Series]:
-    return {f"{name}.{key}": values for key, values in (series or {}).items()}
-
-
-def _check_lengths(model: Any, named: dict[str, Series | None]) -> Any:
-    for name, values in named.items():
-        if values is not None and len(values) != len(model.epoch):
-            raise ValueError(f"{name} has {len(values)} values for {len(model.epoch)} epochs")
-    return model
-
-
 def load_scores(path: Path) -> Scores:
     """Read the scores of one run. Raises InputError naming the file and the key that does not fit."""
     try:
@@ -273,4 +295,8 @@ def load_scores(path: Path) -> Scores:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        if first["type"] == "extra_forbidden":
+            raise InputError(
+                f"{path}: the key '{key}' is of another version of this code; evaluate the cell again"
+            ) from error
         raise InputError(f"{path}: {key}: {first['msg']}; evaluate the cell again") from error

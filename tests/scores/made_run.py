@@ -55,6 +55,8 @@ def write_run(run: Path, networks: int = 2, confidence: str = "label") -> None:
         "lr": [0.001] * 6,
         "test_accuracy": [0.2, 1.0, 0.8, 0.6, 0.8, 0.6],
         "valid_accuracy": [0.0, 0.5, 0.6, 0.7, 0.8, 0.9],
+        "test_mean_class_accuracy": [0.1, 1.0, 0.8, 0.7, 0.8, 0.6],
+        "valid_mean_class_accuracy": [0.0, 0.1, 0.2, 0.3, 0.4, 0.5],
         "loss_total": [2.0, 1.5, 1.0, 0.9, 0.8, 0.7],
         "forward_passes": [2.0] * 4 + [4.4, 4.6],
     }

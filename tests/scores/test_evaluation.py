@@ -73,7 +73,12 @@ def test_classes_and_confusion_of_the_last_epoch(scores):
 
 
 def test_a_class_without_test_samples_does_not_count_in_the_means(scores):
-    assert scores.test.balanced_accuracy == pytest.approx((1 / 2 + 2 / 3) / 2)
+    mean = scores.test.mean_class_accuracy
+    assert mean.last == pytest.approx((1 / 2 + 2 / 3) / 2)
+    # of class 0, of class 1: 2 3, 2 2, 1 2, 2 2 and 1 2 are right
+    assert mean.last5 == pytest.approx((8 / 2 + 11 / 3) / 2 / 5)
+    assert scores.test.valid_mean_class_accuracy == pytest.approx((0.1 + 0.2 + 0.3 + 0.4 + 0.5) / 5)
+    assert scores.curves.mean_class_accuracy == [0.1, 1.0, 0.8, 0.7, 0.8, 0.6]
     assert scores.test.macro_f1 == pytest.approx((0.5 + 0.8) / 2)
 
 
@@ -97,7 +102,7 @@ def test_what_identifies_the_run_and_what_it_cost(scores):
     assert scores.schedule == "fair"
     assert scores.classes == ["a", "b", "c"]
     assert scores.noise.model_dump() == {**NOISE, "train_images": 6}
-    assert scores.faces.model_dump() == FACES
+    assert scores.faces.model_dump() == FACES | {"corrected": 0}
     assert scores.cost.model_dump() == {"parameters": 1234, "forward_passes": 4.6}  # of the last epoch
 
 
@@ -112,12 +117,15 @@ def test_curves_have_none_during_warmup(scores):
 
 def test_a_method_without_mining_or_a_validation_split(tmp_path):
     write_run(tmp_path / "run", networks=1)
-    history = pd.read_csv(tmp_path / "run" / "history.csv").drop(columns="valid_accuracy")
+    history = pd.read_csv(tmp_path / "run" / "history.csv").drop(
+        columns=["valid_accuracy", "valid_mean_class_accuracy", "test_mean_class_accuracy"]
+    )
     history.to_csv(tmp_path / "run" / "history.csv", index=False)
     scores = evaluate(tmp_path / "run", make_manifest().drop(columns="ambiguous"))
     assert scores.mining is None
     assert [network.last5 for network in scores.test.networks] == [pytest.approx(0.76)]
-    assert scores.test.valid_accuracy is None
+    assert scores.test.valid_accuracy is scores.test.valid_mean_class_accuracy is None
+    assert scores.curves.mean_class_accuracy is None
     assert scores.test.unambiguous_accuracy is None
     assert scores.curves.subset_clean is None
     assert scores.curves.threshold_clean is None
@@ -136,14 +144,14 @@ def test_scores_come_from_the_runs_faces_and_noise_files_and_round_trip_exactly(
     json.loads(path.read_text(), parse_constant=pytest.fail)  # strict JSON: no NaN
 
 
-def test_labels_that_a_review_changed_are_counted_and_else_not_mentioned(run, tmp_path, scores):
+def test_labels_that_a_review_changed_are_counted(run, tmp_path, scores):
     write_faces(tmp_path / "faces", make_manifest())
     (tmp_path / "faces" / "summary.json").write_text(json.dumps(FACES | {"corrected": 4}))
     (tmp_path / "noise.json").write_text(json.dumps(NOISE))
     found = evaluation.score_run(run, tmp_path / "faces", tmp_path / "noise.json")
     assert found.faces.corrected == 4
     assert json.loads(found.model_dump_json())["faces"]["corrected"] == 4
-    assert "corrected" not in scores.model_dump_json()
+    assert scores.faces.corrected == 0
 
 
 @pytest.mark.parametrize("name", ["faces/manifest.csv", "faces/summary.json", "noise.json"])
@@ -208,6 +216,7 @@ def test_right_labels_that_are_called_noisy(run, scores):
     found = mined(run)
     assert found.right_noisy == [0.0, 0.25]
     assert found.right_noisy_by_class == {"a": 0.0, "b": 0.0, "c": 1.0}  # of c only 4 has a right label
+    assert found.right_noisy_by_class_epoch == {"a": [0.0, 0.0], "b": [0.0, 0.0], "c": [0.0, 1.0]}
     np.savez(run / "train_predictions.npz", **{**stored, "true": np.array([0, 1, 1, 1, 0, 0])})
     assert mined(run).right_noisy_by_class["c"] is None
 

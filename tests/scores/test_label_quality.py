@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from asm.mining import AMBIGUOUS, CLEAN, NOISY
 from asm.scores import label_quality
 from asm.scores.label_quality import MiningRule, Ranking, Target
-from asm.scores.schema import Held, Hits, LabelQuality
+from asm.scores.schema import Hits, LabelQuality, SubsetContents
 
 # T_c: class 0 from samples 0 and 1, class 1 from sample 3; class 2 has no correct prediction
 PROBS = np.array(
@@ -171,7 +171,9 @@ def test_fixed_thresholds_are_not_computed_anew():
     )
     # class 0 has the threshold .7 of the history, the others the initial ones: nothing is noisy
     assert found.wrong.subset == Hits(samples=0, precision=None, recall=0.0)
-    assert found.ambiguous.by_subset["noisy"] == Held(samples=0, ambiguous=None, vote_entropy=[], counts=[])
+    assert found.ambiguous.by_subset["noisy"] == SubsetContents(
+        samples=0, ambiguous=None, vote_entropy=[], counts=[]
+    )
 
 
 def test_blends_stand_in_for_votes_and_nothing_known_is_none():
