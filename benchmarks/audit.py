@@ -56,7 +56,7 @@ def main() -> None:
         print(f"{name} ...", flush=True)
         named = config.model_copy(update={"cell": f"audit, {name}"})
         with contextlib.redirect_stdout(io.StringIO()):
-            probs = out_of_sample(named, samples, None, args.work / name, device, FOLDS)
+            probs = out_of_sample(named, samples, None, args.work / name, device, FOLDS)["probabilities"]
         found[name] = _judge(probs, given, given != true, close)
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -64,8 +64,7 @@ def main() -> None:
 
 
 def _judge(probs: np.ndarray, given: np.ndarray, wrong: np.ndarray, close: np.ndarray) -> dict:
-    start = np.full(probs.shape[1], label_quality.INITIAL_THRESHOLD)
-    rule = label_quality.MiningRule(probs, given, "label", start)
+    rule = label_quality.paper_rule(probs, given)
     rivals = label_quality.rivals(probs, given)
     issues = find_label_issues(given, probs, return_indices_ranked_by="normalized_margin", n_jobs=1)
     return {

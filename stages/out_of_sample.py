@@ -27,13 +27,7 @@ if __name__ == "__main__":
         config = load_cell(path)
         data, initial = inputs.read(config, args.dataset, args.noise, args.init)
         work = Path("checkpoints", f"out_of_sample_{args.cell}")
-        probabilities = out_of_sample(config, data, initial, work, pick_device())
+        found = out_of_sample(config, data, initial, work, pick_device())
         out = Path("data", "out_of_sample", f"{args.cell}.npz")
         with whole(out) as path:
-            np.savez_compressed(
-                path,
-                ids=np.array(data.train.ids),
-                given=data.train.labels.numpy(),
-                true=data.true,
-                probabilities=probabilities,
-            )
+            np.savez_compressed(path, **found)

@@ -1,12 +1,11 @@
 """Scores of one finished run, from its stored predictions and, for the mining, from the true labels."""
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-import torch
+from pydantic import BaseModel, ValidationError
 from scipy.stats import spearmanr
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, recall_score, roc_auc_score
 
@@ -31,7 +30,10 @@ from asm.scores.schema import (
     NetworkAccuracy,
     OnTest,
     Scores,
+    first_fault,
 )
+
+T = TypeVar("T", bound=BaseModel)
 
 
 def score_run(run: Path, faces: Path, noise: Path) -> Scores:
@@ -46,12 +48,11 @@ def score_run(run: Path, faces: Path, noise: Path) -> Scores:
         InputError: a file is missing or damaged, or the run does not belong to this data set.
     """
     manifest = store.read_manifest(faces / "manifest.csv")
-    remedy = "build the aligned faces again"
-    counts = _values(faces / "summary.json", FaceCounts.model_fields, remedy, corrected=0)
-    keys = ("kind", "rate", "excluded", "wrong", "realised")
-    labels = _values(noise, keys, "corrupt the labels again")
+    counts = _read(FaceCounts, faces / "summary.json", "build the aligned faces again")
+    known = {"train_images": finished.read_info(run)["train_images"]}
+    labels = _read(GivenLabels, noise, "corrupt the labels again", known)
     try:
-        return evaluate(run, manifest, FaceCounts(**counts), labels)
+        return evaluate(run, manifest, counts, labels)
     except InputError:
         raise
     except (LookupError, TypeError, ValueError) as error:  # ValueError: pydantic's, too
@@ -65,8 +66,8 @@ def assess_out_of_sample(config: dict[str, Any], predictions: Path, faces: Path)
     """What tells wrong labels and ambiguous faces, asked of networks that were not trained on them.
 
     Args:
-        config: of the cell; its thresholds are computed anew from these predictions.
-        predictions: npz with the training samples' ids, given and true labels and mean `probabilities`.
+        config: of the cell.
+        predictions: npz with the arrays of `asm.training.folds.out_of_sample`.
         faces: the store of aligned faces that it was trained on.
 
     Raises:
@@ -74,21 +75,15 @@ def assess_out_of_sample(config: dict[str, Any], predictions: Path, faces: Path)
     """
     stored = finished.read_arrays(predictions)
     rows = finished.rows_of(store.read_manifest(faces / "manifest.csv"), stored["ids"], predictions)
-    found = assess(config, pd.DataFrame(index=[0]), stored, rows)
+    found = assess(config["method"], stored, rows)
     if found is None:
         raise InputError(f"{config['cell']}: no wrong labels, votes or blends are known; leave it out")
     return found
 
 
-def evaluate(run: Path, manifest: pd.DataFrame, faces: FaceCounts, noise: dict[str, Any]) -> Scores:
-    """`score_run` of what its files hold.
-
-    Args:
-        run: the folder that training wrote.
-        manifest: the data set's rows (`id`, optional `ambiguous`, `votes_*`).
-        faces: what became of the data set's images.
-        noise: the fields of `GivenLabels` but `train_images`.
-    """
+def evaluate(run: Path, manifest: pd.DataFrame, faces: FaceCounts, noise: GivenLabels) -> Scores:
+    """`score_run` of what its files hold. `manifest`: the data set's rows (`id`, optional `ambiguous`,
+    `votes_*`)."""
     info, history = finished.read_info(run), finished.read_history(run)
     train = finished.read_arrays(run / finished.TRAIN)
     rows = finished.rows_of(manifest, train["ids"], run / finished.TRAIN)
@@ -96,17 +91,15 @@ def evaluate(run: Path, manifest: pd.DataFrame, faces: FaceCounts, noise: dict[s
     return Scores(
         **{key: config[key] for key in ("cell", "dataset", "method", "seed", "schedule")},
         classes=info["classes"],
-        noise=GivenLabels(**noise, train_images=info["train_images"]),
+        noise=noise,
         versions=info["versions"],
         faces=faces,
         cost=Cost(parameters=info["parameters"], forward_passes=float(history["forward_passes"].iloc[-1])),
         test=_on_test(run, manifest, history, info["classes"]),
         fit=fit_scores(train),
         curves=_curves(history, info["classes"]),
-        mining=mining_scores(
-            train, rows, history, info["classes"], config.get("thresholds", {}).get("confidence", "label")
-        ),
-        label_quality=assess(config, history, train, rows),
+        mining=mining_scores(train, rows, history, info["classes"]),
+        label_quality=assess(config["method"], train, rows),
     )
 
 
@@ -158,29 +151,24 @@ def fit_scores(train: dict[str, np.ndarray]) -> Fit:
 
 
 def mining_scores(
-    train: dict[str, np.ndarray],
-    rows: pd.DataFrame,
-    history: pd.DataFrame,
-    classes: list[str],
-    confidence: str = "label",
+    train: dict[str, np.ndarray], rows: pd.DataFrame, history: pd.DataFrame, classes: list[str]
 ) -> Mining | None:
-    """Mining against the true labels, epoch by epoch; None for a method that does not mine.
+    """Mining against the true labels, epoch by epoch; None for a run that did not mine.
 
-    The rankings (AUROC, rank correlation) are by the networks' mean probabilities after the last epoch.
+    The rankings (AUROC, rank correlation) are by the networks' mean probabilities after the last epoch: a low
+    confidence, or where the method has none a low probability of the given label, should tell wrong labels.
 
     Args:
         train: the arrays of train_predictions.npz.
         rows: the manifest's rows of these samples (optional `ambiguous`, `votes_*`).
         history: the run's, with T_c for a method with thresholds.
         classes: their names.
-        confidence: the run's reading of Eq. 3 ("label" or "max"), by which a low confidence should tell wrong
-            labels.
     """
     if len(train["epochs"]) == 0:
         return None
     given, probs, subsets = train["given"], train["probabilities"], train["subsets"]
     wrong = given != train["true"]
-    confident = mining.confidence(torch.from_numpy(probs), torch.from_numpy(given), confidence).numpy()
+    confident = train["confidence"] if len(train["confidence"]) else probs[np.arange(len(given)), given]
     quality = [subset_quality(codes, wrong, "noisy") for codes in subsets]
     noisy = subsets == mining.NOISY
     by_class = {
@@ -335,9 +323,10 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _values(path: Path, keys: Iterable[str], remedy: str, **without: Any) -> dict[str, Any]:
-    """Of these keys; `without`: what stands for one that may be missing."""
-    content = without | read_json(path, remedy)
-    if missing := [key for key in keys if key not in content]:
-        raise InputError(f"{path}: the keys {missing} are missing; {remedy}")
-    return {key: content[key] for key in keys}
+def _read(model: type[T], path: Path, remedy: str, known: dict[str, Any] | None = None) -> T:
+    """What a JSON file says of the fields of `model`; `known`: fields that stand elsewhere."""
+    content = read_json(path, remedy) | (known or {})
+    try:
+        return model(**{name: content[name] for name in model.model_fields if name in content})
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_fault(error)}; {remedy}") from error

@@ -5,7 +5,9 @@ it was given; where annotators' votes, blends or wrong labels are known, each is
 score always means more ambiguous, or more likely wrong.
 """
 
-from typing import Any
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,8 @@ from scipy.special import xlogy
 from asm import mining
 from asm.scores import schema
 
-METHODS = ("baseline", "asm")  # the baseline: what the rule makes of a network trained without it
-# T_c of a class without a correct prediction (§3.2), for methods that have no thresholds
-INITIAL_THRESHOLD = 0.8
+WITHOUT_MINING = "baseline"  # shows what the rule makes of a network that was trained without it
+INITIAL_THRESHOLD = 0.8  # T_c of a class without a correct prediction (§3.2), for methods without thresholds
 RESAMPLES = 1000
 SMALLEST = 1e-6  # cleanlab's bound, against a division by 0
 VOTES_APART = 2  # the two expressions with most votes, at most so many votes apart: ambiguous
@@ -34,42 +35,35 @@ def vote_entropy(votes: np.ndarray) -> np.ndarray:
     return entropy(share)
 
 
-class MiningRule:
-    """ASM's rule on one set of probabilities: `confidence`, `clean` and `noisy` (T_c and T_n of each sample's
-    class) and `subsets`, all [N].
+@dataclass(frozen=True)
+class Rule:
+    """What a rule made of N samples: their `subset`, int8 codes of asm.mining [N], their `confidence` [N] and
+    `clean` and `noisy`, the thresholds T_c and T_n of each sample's class [N]."""
 
-    Args:
-        probs: mean probabilities [N, K].
-        labels: given labels [N].
-        kind: reading of Eq. 3, "label" or "max".
-        previous: T_c [K] for classes without a correct prediction.
-        fixed: (T_c, T_n), both [K], where they are not adaptive.
-        noisy: reading of Eq. 2, "complement" or "per_class".
-        max_noisy: at most this share of a class is called noisy.
-    """
+    subset: np.ndarray
+    confidence: np.ndarray
+    clean: np.ndarray
+    noisy: np.ndarray
 
-    def __init__(
-        self,
-        probs: np.ndarray,
-        labels: np.ndarray,
-        kind: str,
-        previous: np.ndarray,
-        fixed: tuple[np.ndarray, np.ndarray] | None = None,
-        noisy: str = "complement",
-        max_noisy: float = 1.0,
-    ) -> None:
-        p, y = torch.from_numpy(probs), torch.from_numpy(labels)
-        if fixed is None:
-            clean = mining.clean_thresholds(p, y, torch.from_numpy(previous).to(p.dtype))
-            below = mining.noisy_thresholds(clean, noisy)
-        else:
-            clean, below = (torch.from_numpy(t).to(p.dtype) for t in fixed)
-        confidence = mining.confidence(p, y, kind)
-        subsets = mining.partition(confidence, y, clean, below)
-        if max_noisy < 1:
-            subsets = mining.cap_noisy(subsets, confidence, y, max_noisy)
-        self.subsets = subsets.numpy()
-        self.confidence, self.clean, self.noisy = confidence.numpy(), clean[y].numpy(), below[y].numpy()
+
+def rule_of(stored: Mapping[str, np.ndarray]) -> Rule:
+    """The rule that a run, or its predictions by folds, stored (asm.training.results.judged); `paper_rule` of
+    its probabilities where its method has no thresholds."""
+    given = stored["given"]
+    if not len(stored["clean_threshold"]):
+        return paper_rule(stored["probabilities"], given)
+    clean, noisy = stored["clean_threshold"][given], stored["noisy_threshold"][given]
+    return Rule(stored["final_subset"], stored["confidence"], clean, noisy)
+
+
+def paper_rule(probs: np.ndarray, given: np.ndarray) -> Rule:
+    """Eq. 1-6 on mean probabilities [N, K] and given labels [N]."""
+    p, y = torch.from_numpy(probs), torch.from_numpy(given)
+    clean = mining.clean_thresholds(p, y, p.new_full((p.shape[1],), INITIAL_THRESHOLD))
+    noisy = mining.noisy_thresholds(clean)
+    confidence = mining.confidence(p, y, "label")
+    subset = mining.partition(confidence, y, clean, noisy)
+    return Rule(*(value.numpy() for value in (subset, confidence, clean[y], noisy[y])))
 
 
 def normalized_margin(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -101,29 +95,31 @@ def rivals(probs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def label_issues(probs: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
-    """The samples that cleanlab lists by itself, bool [N]; None where it is not installed (the extra
-    `cleanlab`)."""
+    """The samples that cleanlab lists by itself as wrong, bool [N], from mean probabilities [N, K] and given
+    labels [N]; None where it is not installed (the extra `cleanlab`)."""
     try:
         from cleanlab.filter import find_label_issues
     except ImportError:
         return None
-    return find_label_issues(labels, probs, n_jobs=1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "May not flag all label issues")  # of small classes
+        return find_label_issues(labels, probs, n_jobs=1)
 
 
-def ambiguity_scores(rule: MiningRule) -> dict[str, np.ndarray]:
+def ambiguity_scores(rule: Rule) -> dict[str, np.ndarray]:
     """ASM's: its ambiguous subset (0 or 1), and the depth inside the band between T_n and T_c (Eq. 6;
     negative outside)."""
     middle, half = (rule.clean + rule.noisy) / 2, (rule.clean - rule.noisy) / 2
     return {
-        "asm_subset": (rule.subsets == mining.AMBIGUOUS).astype(float),
+        "asm_subset": (rule.subset == mining.AMBIGUOUS).astype(float),
         "asm_depth": half - np.abs(rule.confidence - middle),
     }
 
 
-def wrong_label_scores(rule: MiningRule) -> dict[str, np.ndarray]:
+def wrong_label_scores(rule: Rule) -> dict[str, np.ndarray]:
     """ASM's: its noisy subset (0 or 1), and how far the confidence lies below T_n (Eq. 5; negative above)."""
     return {
-        "asm_subset": (rule.subsets == mining.NOISY).astype(float),
+        "asm_subset": (rule.subset == mining.NOISY).astype(float),
         "asm_depth": rule.noisy - rule.confidence,
     }
 
@@ -180,50 +176,26 @@ class Target:
         return found
 
 
-def assess(
-    config: dict[str, Any], history: pd.DataFrame, stored: dict[str, np.ndarray], rows: pd.DataFrame
-) -> schema.LabelQuality | None:
-    """ASM's rule and its rivals on one run's probabilities after the last epoch; None for other METHODS and
-    where nothing is known of the training images. Measures have a 95 % bootstrap interval over the samples.
+def assess(method: str, stored: Mapping[str, np.ndarray], rows: pd.DataFrame) -> schema.LabelQuality | None:
+    """A run's own rule and its rivals on its probabilities after the last epoch. Measures have a 95 %
+    bootstrap interval over the samples. None for a method without thresholds (but `WITHOUT_MINING`), and
+    where nothing is known of the training images.
 
     Args:
-        config, history: of the run.
-        stored: its training samples' `given` and `true` labels [N] and mean `probabilities` [N, K].
+        method: the run's.
+        stored: the arrays of `asm.training.results.judged`.
         rows: the manifest's rows of these samples (optional `ambiguous`, `votes_*`).
     """
-    if config["method"] not in METHODS:
+    if not len(stored["clean_threshold"]) and method != WITHOUT_MINING:
         return None
-    probs, given = stored["probabilities"], stored["given"]
-    rule = rule_of(config, history, probs, given)
+    probs, given, rule = stored["probabilities"], stored["given"], rule_of(stored)
     others = rivals(probs, given)
     ambiguous = _ambiguous(rows, rule, ambiguity_scores(rule) | others)
     wrong = _wrong(given != stored["true"], rule, wrong_label_scores(rule) | others, probs, given)
     return schema.LabelQuality(ambiguous=ambiguous, wrong=wrong) if ambiguous or wrong else None
 
 
-def rule_of(
-    config: dict[str, Any], history: pd.DataFrame, probs: np.ndarray, labels: np.ndarray
-) -> MiningRule:
-    """ASM's rule on a run's probabilities after its last epoch, as the run is configured; by the defaults
-    for a method without thresholds."""
-    classes, options = probs.shape[1], config.get("thresholds")
-    if options is None:
-        return MiningRule(probs, labels, "label", np.full(classes, INITIAL_THRESHOLD))
-    last = history.iloc[-1]
-    if options["calibrated"]:
-        probs = mining.sharpen(torch.from_numpy(probs), last.get("temperature", 1.0)).numpy()
-    clean, noisy = (
-        np.array([last.get(f"threshold_{name}_{k}", options[f"init_{name}"]) for k in range(classes)])
-        for name in ("clean", "noisy")
-    )
-    fixed = None if options["adaptive"] else (clean, noisy)
-    kinds = options["noisy"], options["max_noisy"]
-    return MiningRule(probs, labels, options["confidence"], clean, fixed, *kinds)
-
-
-def _ambiguous(
-    rows: pd.DataFrame, rule: MiningRule, scores: dict[str, np.ndarray]
-) -> schema.AmbiguousFaces | None:
+def _ambiguous(rows: pd.DataFrame, rule: Rule, scores: dict[str, np.ndarray]) -> schema.AmbiguousFaces | None:
     columns = [c for c in rows if c.startswith("votes_")]
     votes, spread = None, None
     if columns:
@@ -242,9 +214,9 @@ def _ambiguous(
         truth="blends" if votes is None else "votes",
         share=float(known.mean()),
         scores=_judged(scores, known, spread),
-        subset=_hits(rule.subsets == mining.AMBIGUOUS, known),
+        subset=_hits(rule.subset == mining.AMBIGUOUS, known),
         by_subset={
-            name: _contents(rule.subsets == code, known, spread) for code, name in enumerate(mining.SUBSETS)
+            name: _contents(rule.subset == code, known, spread) for code, name in enumerate(mining.SUBSETS)
         },
     )
 
@@ -263,11 +235,11 @@ def _contents(inside: np.ndarray, known: np.ndarray, spread: np.ndarray | None) 
 
 
 def _wrong(
-    wrong: np.ndarray, rule: MiningRule, scores: dict[str, np.ndarray], probs: np.ndarray, given: np.ndarray
+    wrong: np.ndarray, rule: Rule, scores: dict[str, np.ndarray], probs: np.ndarray, given: np.ndarray
 ) -> schema.WrongLabels | None:
     if wrong.all() or not wrong.any():
         return None
-    noisy = rule.subsets == mining.NOISY
+    noisy = rule.subset == mining.NOISY
     judged = _judged(scores, wrong, None)
     for name, score in scores.items():
         if name != "asm_subset":  # as many samples as ASM calls noisy, those that score highest

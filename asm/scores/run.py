@@ -11,21 +11,22 @@ from asm.basics.files import read_csv, read_json
 
 # epochs [E], ids [N], true labels [N], probabilities [E, networks, N, K]
 TEST = "test_predictions.npz"
-# ids [N], given and true labels [N], mean probabilities [N, K] after the last epoch; the mined epochs [E] and
-# their subsets, int8 codes of asm.mining [E, N] (E = 0 without mining)
+# what asm.training.results.judged says of the training samples after the last epoch; the epochs [E] that used
+# mined subsets, and these, int8 codes of asm.mining [E, N] (E = 0 without mining)
 TRAIN = "train_predictions.npz"
-
-
 FEATURES = "features.npz"  # of the t-SNE figures
 
 _REMEDY = "the run is incomplete or damaged, train this cell again"
+_JUDGED = (
+    *("ids", "given", "true", "probabilities"),
+    *("final_subset", "confidence", "clean_threshold", "noisy_threshold"),
+)
 _INFO = {"config": dict, "classes": list, "train_images": int, "parameters": int, "versions": dict}
 _ARRAYS = {
     TEST: ("epochs", "ids", "true", "probabilities"),
-    TRAIN: ("ids", "given", "true", "probabilities", "epochs", "subsets"),
+    TRAIN: (*_JUDGED, "epochs", "subsets"),
     FEATURES: ("test", "test_subset", "train", "train_rows"),
 }
-_OUT_OF_SAMPLE = ("ids", "given", "true", "probabilities")  # <cell>.npz
 
 
 def read_info(run: Path) -> dict[str, Any]:
@@ -50,8 +51,8 @@ def read_history(run: Path) -> pd.DataFrame:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of one npz file of a run, or of predictions by folds. InputError if it is missing or
-    damaged."""
+    """The arrays of one npz file of a run, or of predictions by folds (any other name). InputError if it is
+    missing or damaged."""
     if not path.is_file():
         raise InputError(f"{path}: not found; {_REMEDY}")
     try:
@@ -59,7 +60,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             arrays = dict(stored)
     except Exception as error:  # damage has many faces
         raise InputError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
-    if missing := [name for name in _ARRAYS.get(path.name, _OUT_OF_SAMPLE) if name not in arrays]:
+    if missing := [name for name in _ARRAYS.get(path.name, _JUDGED) if name not in arrays]:
         raise InputError(f"{path}: the arrays {missing} are missing; {_REMEDY}")
     return arrays
 

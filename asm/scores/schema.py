@@ -293,10 +293,13 @@ def load_scores(path: Path) -> Scores:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); evaluate the cell again") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        if first["type"] == "extra_forbidden":
-            raise InputError(
-                f"{path}: the key '{key}' is of another version of this code; evaluate the cell again"
-            ) from error
-        raise InputError(f"{path}: {key}: {first['msg']}; evaluate the cell again") from error
+        raise InputError(f"{path}: {first_fault(error)}; evaluate the cell again") from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first key that does not fit, and why."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+    if first["type"] == "extra_forbidden":
+        return f"the key '{key}' is of another version of this code"
+    return f"{key}: {first['msg']}"

@@ -5,11 +5,9 @@ written; if they are lost before DVC has them, they are written again without tr
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +24,7 @@ from asm.parts.batches import Data
 from asm.training import checkpoint, results
 from asm.training.epoch import evaluate, run_epoch
 from asm.training.optimization import build_optimizer, set_rates
+from asm.training.results import Record
 
 AVERAGED_EPOCHS = 5  # Table 1: mean accuracy of the last 5 epochs
 HASHED_AT_ONCE = 1024  # faces
@@ -64,36 +63,25 @@ def train(
         method = make_method(config, data, initial).to(device)
         method.to(memory_format=torch.channels_last)
         with distributed.group(device):
-            record = run_epochs(config, data, method, checkpoints / "last.pt", stamp)
+            record = run_epochs(method, data, checkpoints / "last.pt", stamp)
             writes = distributed.rank() == 0
         if writes:
-            history, subsets, predictions = record.history, record.subsets, record.predictions
-            results.write(config, data, method, history, subsets, predictions, stamp, out, device)
+            results.write(method, data, record, stamp, out)
             with whole(timing) as path:
                 pd.DataFrame(record.timings).to_csv(path, index=False, float_format="%.4g")
 
 
-@dataclass
-class _Record:
-    """What the epochs leave, beside the weights; part of the checkpoint."""
-
-    history: list[dict[str, float]]
-    timings: list[dict[str, float]]
-    subsets: dict[int, Tensor]  # epoch -> int8 [N]
-    predictions: dict[int, Tensor]  # epoch -> test probabilities [networks, N, K]
-
-
-def run_epochs(config: CellConfig, data: Data, method: Method, path: Path, stamp: dict[str, str]) -> _Record:
+def run_epochs(method: Method, data: Data, path: Path, stamp: dict[str, str]) -> Record:
     """Train `method` from the checkpoint at `path`, or from the start, to the last epoch."""
-    device, writes = data.train.labels.device, distributed.rank() == 0
+    config, device, writes = method.config, data.train.labels.device, distributed.rank() == 0
     optimizer = build_optimizer(method, config.optimizer)
     passes = backbones.count_passes(method)
-    record = _Record([], [], {}, {})
+    record = Record()
     if state := checkpoint.load(path, stamp):
         try:
             method.load_state_dict(state["method"])
             optimizer.load_state_dict(state["optimizer"])
-            record = _Record(**{field.name: state[field.name] for field in dataclasses.fields(_Record)})
+            record = Record(**{name: state[name] for name in vars(record)})
         except (LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{path}: not a checkpoint of this cell's structure ({' '.join(str(error).split())[:200]}); "

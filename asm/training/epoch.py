@@ -86,14 +86,17 @@ def batches(order: Tensor, size: int, smallest: int = 2) -> Iterator[Tensor]:
 
 
 def evaluate(method: Method, data: Data) -> tuple[dict[str, float], Tensor]:
-    """Accuracies on validation and test, of each network and of their mean; and the test probabilities."""
+    """The accuracy on validation and test of each network and of their mean, whose mean class accuracy too;
+    and the test probabilities [networks, N, K]."""
     scores: dict[str, float] = {}
     test = method.predict_all(data.test.faces)
     for name, samples in (("test", data.test), ("valid", data.valid)):
         if not samples.ids:
             continue
         probs = test if name == "test" else method.predict_all(samples.faces)
-        scores[f"{name}_accuracy"] = _accuracy(probs.mean(0), samples.labels)
+        mean = probs.mean(0)
+        scores[f"{name}_accuracy"] = _accuracy(mean, samples.labels)
+        scores[f"{name}_mean_class_accuracy"] = _mean_class_accuracy(mean, samples.labels)
         if len(probs) > 1:
             for i, one in enumerate(probs, start=1):
                 scores[f"{name}_accuracy_net{i}"] = _accuracy(one, samples.labels)
@@ -108,6 +111,12 @@ def epoch_seed(seed: int, epoch: int) -> int:
 
 def _accuracy(probs: Tensor, labels: Tensor) -> float:
     return float((probs.argmax(dim=1) == labels).double().mean())
+
+
+def _mean_class_accuracy(probs: Tensor, labels: Tensor) -> float:
+    """The mean over the classes that occur in `labels` of the share recognised."""
+    right = (probs.argmax(dim=1) == labels).double()
+    return float(torch.stack([right[labels == k].mean() for k in labels.unique()]).mean())
 
 
 def _check_finite(totals: list[Tensor], rows: list[Tensor], ids: list[str], epoch: int) -> None:

@@ -1,4 +1,5 @@
-"""What networks say of training samples that they were not trained on: cross-validation of a cell."""
+"""What networks, and the method's rule, make of training samples that the networks were not trained on:
+cross-validation of a cell."""
 
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from asm.basics.files import exclusive
 from asm.methods.config import CellConfig
 from asm.parts.batches import Data
 from asm.training.cell import fingerprint, make_method, run_epochs
+from asm.training.results import judged
 
 FOLDS = 5
 
@@ -23,7 +25,7 @@ def out_of_sample(
     checkpoints: Path,
     device: torch.device,
     folds: int = FOLDS,
-) -> np.ndarray:
+) -> dict[str, np.ndarray]:
     """Train the cell once for each fold, on the samples of the others.
 
     Args:
@@ -34,7 +36,8 @@ def out_of_sample(
         folds: drawn by the cell's seed, with the same share of each given label.
 
     Returns:
-        Mean probabilities of each training sample after the last epoch, float32 [N, K].
+        The arrays of `results.judged`: each training sample's probabilities are those after the last epoch of
+        its fold; the rule is the method's at its start, so that its thresholds come from these alone.
 
     Raises:
         InputError: no given label is there often enough for each fold to hold it.
@@ -43,7 +46,7 @@ def out_of_sample(
     if np.bincount(given).max(initial=0) < folds:
         raise InputError(f"{config.cell}: {len(given)} training samples are too few for {folds} folds")
     split = StratifiedKFold(folds, shuffle=True, random_state=config.seed)
-    probabilities = np.empty((len(given), len(data.classes)), np.float32)
+    rows, predicted = [], []
     with exclusive(checkpoints):
         for number, (rest, fold) in enumerate(split.split(np.empty(len(given)), given)):
             part = Data(
@@ -58,6 +61,8 @@ def out_of_sample(
             part = part.to(device)
             method = make_method(named, part, initial).to(device)
             method.to(memory_format=torch.channels_last)
-            record = run_epochs(named, part, method, checkpoints / f"fold_{number}.pt", stamp)
-            probabilities[fold] = record.predictions[config.training.epochs].mean(0).numpy()
-    return probabilities
+            record = run_epochs(method, part, checkpoints / f"fold_{number}.pt", stamp)
+            rows.append(fold)
+            predicted.append(record.predictions[config.training.epochs])
+    probs = torch.cat(predicted, dim=1)[:, np.concatenate(rows).argsort()]
+    return judged(make_method(config, data, initial), data, probs)

@@ -4,6 +4,7 @@ import json
 import platform
 import sys
 from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,7 @@ import torch
 from torch import Tensor
 
 from asm.basics.files import whole
-from asm.methods.base import EVALUATION_BATCH, Method
-from asm.methods.config import CellConfig
+from asm.methods.base import EVALUATION_BATCH, Method, Mined
 from asm.parts import distributed
 from asm.parts.batches import Data, Faces, fetch
 from asm.parts.weights import write_weights
@@ -24,30 +24,29 @@ TSNE_TRAINING_SAMPLES = 1500
 PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn")  # beside torch
 
 
-def write(
-    config: CellConfig,
-    data: Data,
-    method: Method,
-    history: list[dict[str, float]],
-    subsets: dict[int, Tensor],
-    predictions: dict[int, Tensor],
-    inputs: dict[str, str],
-    out: Path,
-    device: torch.device,
-) -> None:
+@dataclass
+class Record:
+    """What the epochs leave beside the networks; part of the checkpoint."""
+
+    history: list[dict[str, float]] = field(default_factory=list)  # one row an epoch
+    timings: list[dict[str, float]] = field(default_factory=list)
+    # by epoch: the subsets that it used, int8 [N]; test probabilities [networks, N, K] of the last ones
+    subsets: dict[int, Tensor] = field(default_factory=dict)
+    predictions: dict[int, Tensor] = field(default_factory=dict)
+
+
+def write(method: Method, data: Data, record: Record, inputs: dict[str, str], out: Path) -> None:
     """history.csv, test_predictions.npz, train_predictions.npz, features.npz, weights.safetensors, run.json.
 
     Args:
-        history: one row an epoch.
-        subsets: epoch -> int8 codes [N] of asm.mining; {} for a method that does not mine.
-        predictions: epoch -> test probabilities [networks, N, K].
         inputs: SHA-256 of each part of what the cell was trained with.
 
     Raises:
         InputError: the disk is full or not writable.
     """
+    predictions, subsets, device = record.predictions, record.subsets, data.train.labels.device
     with whole(out / "history.csv") as path:
-        pd.DataFrame(history).to_csv(path, index=False, float_format="%.9g")
+        pd.DataFrame(record.history).to_csv(path, index=False, float_format="%.9g")
     _save(
         out / "test_predictions.npz",
         epochs=np.array(list(predictions)),
@@ -55,21 +54,17 @@ def write(
         true=data.test.labels.cpu().numpy(),
         probabilities=torch.stack(list(predictions.values())).numpy(),  # [epochs, networks, N, K]
     )
-    train_probs = method.predict_all(data.train.faces)
     _save(
         out / "train_predictions.npz",
-        ids=np.array(data.train.ids),
-        given=data.train.labels.cpu().numpy(),
-        true=data.true,
-        probabilities=train_probs.mean(0).cpu().numpy(),  # [N, K] after the last epoch
+        **judged(method, data, method.predict_all(data.train.faces)),
         epochs=np.array(list(subsets), dtype=np.int64),
         subsets=torch.stack(list(subsets.values())).numpy() if subsets else np.empty((0, 0), np.int8),
     )
     chosen = np.random.default_rng(0).permutation(len(data.train.ids))[:TSNE_TRAINING_SAMPLES]
     chosen.sort()
-    test_probs = predictions[max(predictions)].to(device)
     test_subset = np.empty(0, np.int8)
     if subsets:
+        test_probs = predictions[max(predictions)].to(device)
         test_subset = method.mine(test_probs, data.test.labels, adapt=False).subset.cpu().numpy()
     _save(
         out / "features.npz",
@@ -80,7 +75,7 @@ def write(
     )
     write_weights(method.state_dict(), out / "weights.safetensors")
     run = {
-        "config": config.model_dump(exclude_none=True),
+        "config": method.config.model_dump(exclude_none=True),
         "classes": list(data.classes),
         "train_images": len(data.train.ids),
         "parameters": sum(p.numel() for p in method.parameters()),
@@ -93,6 +88,31 @@ def write(
     }
     with whole(out / "run.json") as path:
         path.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+
+
+def judged(method: Method, data: Data, probs: Tensor) -> dict[str, np.ndarray]:
+    """What the networks, and the method's rule, make of the training samples at the end.
+
+    Args:
+        probs: the networks' probabilities of the training samples [networks, N, K].
+
+    Returns:
+        `ids`, `given`, `true` [N] and the mean `probabilities` [N, K]; by `Method.mine` `final_subset` int8
+        [N], `confidence` [N], `clean_threshold` and `noisy_threshold` [K], each empty for a method that has
+        no such thing.
+    """
+    mined = method.mine(probs, data.train.labels) or Mined(torch.empty(0, dtype=torch.int8))
+    nothing = torch.empty(0)
+    found = {
+        "given": data.train.labels,
+        "probabilities": probs.mean(0),
+        "final_subset": mined.subset,
+        "confidence": nothing if mined.confidence is None else mined.confidence,
+        "clean_threshold": nothing if mined.clean_threshold is None else mined.clean_threshold,
+        "noisy_threshold": nothing if mined.noisy_threshold is None else mined.noisy_threshold,
+    }
+    arrays = {name: value.cpu().numpy() for name, value in found.items()}
+    return {"ids": np.array(data.train.ids), "true": data.true, **arrays}
 
 
 def _provenance(inputs: dict[str, str]) -> dict[str, Any]:

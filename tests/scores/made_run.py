@@ -17,6 +17,13 @@ SUBSETS = np.array([[0, 2, 0, 1, 2, 0], [0, 2, 0, 0, 0, 2]], np.int8)  # epochs 
 TRAIN_PROBS = np.array(
     [[0.9, 0.05, 0.05], [0.3, 0.6, 0.1], [0.1, 0.8, 0.1], [0.5, 0.2, 0.3], [0.2, 0.1, 0.7], [0.75, 0.15, 0.1]]
 )
+# what the method's rule made of them at the end: not what Eq. 1-6 would make of these probabilities
+RULE = {
+    "final_subset": np.array([0, 1, 0, 2, 0, 2], np.int8),
+    "confidence": np.array([0.9, 0.3, 0.8, 0.2, 0.7, 0.1], np.float32),
+    "clean_threshold": np.array([0.85, 0.75, 0.65], np.float32),
+    "noisy_threshold": np.array([0.25, 0.45, 0.15], np.float32),
+}
 NOISE = {"kind": "symmetric", "rate": 0.3, "excluded": 1, "wrong": 2, "realised": 1 / 3}
 FACES = {"images": 12, "unreadable": 1, "fallback": 3, "fallback_share": 0.25}
 
@@ -45,7 +52,7 @@ def write_faces(folder: Path, manifest: pd.DataFrame) -> None:
     (folder / "summary.json").write_text(json.dumps(FACES | {"dataset": "made", "size": 8}))
 
 
-def write_run(run: Path, networks: int = 2, confidence: str = "label") -> None:
+def write_run(run: Path, networks: int = 2) -> None:
     """The files that training leaves: ASM's, or with one network those of a method that does not mine."""
     run.mkdir(parents=True)
     mines = networks == 2
@@ -85,12 +92,9 @@ def write_run(run: Path, networks: int = 2, confidence: str = "label") -> None:
         probabilities=TRAIN_PROBS.astype(np.float32),
         epochs=np.array([5, 6] if mines else [], np.int64),
         subsets=SUBSETS if mines else np.empty((0, 0), np.int8),
+        **(RULE if mines else {name: values[:0] for name, values in RULE.items()}),
     )
     config = {"cell": "tiny", "dataset": "made", "method": "asm" if mines else "baseline", "seed": 3}
-    if mines:
-        options = {"adaptive": True, "init_clean": 0.8, "init_noisy": 0.2}
-        options |= {"noisy": "complement", "max_noisy": 1.0, "calibrated": False}
-        config["thresholds"] = options | {"confidence": confidence}
     config["schedule"] = "fair"
     info = {
         "config": config,

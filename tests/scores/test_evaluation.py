@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -26,7 +25,8 @@ def run(tmp_path):
 
 def evaluate(run, manifest=None):
     manifest = make_manifest() if manifest is None else manifest
-    return evaluation.evaluate(run, manifest, schema.FaceCounts(**FACES), NOISE)
+    noise = schema.GivenLabels(**NOISE, train_images=6)
+    return evaluation.evaluate(run, manifest, schema.FaceCounts(**FACES), noise)
 
 
 def mined(run, manifest=None):
@@ -149,26 +149,30 @@ def test_labels_that_a_review_changed_are_counted(run, tmp_path, scores):
     (tmp_path / "faces" / "summary.json").write_text(json.dumps(FACES | {"corrected": 4}))
     (tmp_path / "noise.json").write_text(json.dumps(NOISE))
     found = evaluation.score_run(run, tmp_path / "faces", tmp_path / "noise.json")
-    assert found.faces.corrected == 4
-    assert json.loads(found.model_dump_json())["faces"]["corrected"] == 4
-    assert scores.faces.corrected == 0
+    assert (found.faces.corrected, scores.faces.corrected) == (4, 0)
 
 
-@pytest.mark.parametrize("name", ["faces/manifest.csv", "faces/summary.json", "noise.json"])
-def test_a_missing_input_is_named(run, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "key", "message"),
+    [
+        ("faces/manifest.csv", None, ""),
+        ("faces/summary.json", None, "not found"),
+        ("noise.json", None, "not found"),
+        ("faces/summary.json", "images", "images: Field required; build the aligned faces again"),
+        ("noise.json", "wrong", "wrong: Field required; corrupt the labels again"),
+    ],
+)
+def test_a_missing_input_or_key_is_named(run, tmp_path, name, key, message):
     write_faces(tmp_path / "faces", make_manifest())
     (tmp_path / "noise.json").write_text(json.dumps(NOISE))
-    (tmp_path / name).unlink()
-    with pytest.raises(InputError, match=f"{name}: "):
-        evaluation.score_run(run, tmp_path / "faces", tmp_path / "noise.json")
-
-
-def test_a_noise_file_without_a_key_is_named(run, tmp_path):
-    write_faces(tmp_path / "faces", make_manifest())
-    (tmp_path / "noise.json").write_text(json.dumps({k: v for k, v in NOISE.items() if k != "wrong"}))
-    with pytest.raises(
-        InputError, match=r"noise\.json: the keys \['wrong'\] are missing; corrupt the labels"
-    ):
+    path = tmp_path / name
+    if key is None:
+        path.unlink()
+    else:
+        content = json.loads(path.read_text())
+        del content[key]
+        path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=f"{name}: {message}"):
         evaluation.score_run(run, tmp_path / "faces", tmp_path / "noise.json")
 
 
@@ -231,12 +235,19 @@ def test_the_clean_threshold_when_mining_starts(run, scores):
 
 @pytest.mark.parametrize(
     ("confidence", "auroc"),
-    # wrong .3 and .1 below 3 and 4 of .9 .8 .2 .7 | .6 and .75 below 3 and 2 of .9 .8 .5 .7
-    [("label", 7 / 8), ("max", 5 / 8)],
+    [
+        # wrong .3 and .1 below 3 and 4 of .9 .8 .2 .7
+        ([0.9, 0.3, 0.8, 0.2, 0.7, 0.1], 7 / 8),
+        # Eq. 3 as printed: .6 and .75 below 3 and 2 of .9 .8 .5 .7
+        ([0.9, 0.6, 0.8, 0.5, 0.7, 0.75], 5 / 8),
+        # none, as MAN has none: the probability of the given label
+        ([], 7 / 8),
+    ],
 )
-def test_auroc_is_of_the_confidence_that_the_run_used(tmp_path, confidence, auroc):
-    write_run(tmp_path / "run", confidence=confidence)
-    assert evaluate(tmp_path / "run").mining.auroc_wrong == pytest.approx(auroc)
+def test_auroc_is_of_the_confidence_that_the_run_used(run, confidence, auroc):
+    stored = dict(np.load(run / "train_predictions.npz"))
+    np.savez(run / "train_predictions.npz", **stored | {"confidence": np.array(confidence)})
+    assert mined(run).auroc_wrong == pytest.approx(auroc)
 
 
 def test_without_wrong_labels_precision_recall_and_auroc_are_undefined(run):
@@ -356,26 +367,17 @@ def test_one_bin_is_the_gap_of_the_means_and_more_bins_show_no_less(seed, n, cla
 # --- out of sample ----------------------------------------------------------------------------------------
 
 
-def test_out_of_sample_predictions_are_assessed_with_thresholds_of_their_own(run, tmp_path):
+def test_out_of_sample_predictions_are_assessed_by_the_rule_that_is_stored_with_them(run, tmp_path):
     write_faces(tmp_path / "faces", make_manifest()[["id"]])
-    config = json.loads((run / "run.json").read_text())["config"]
+    config = {"cell": "tiny", "method": "asm"}
     found = evaluation.assess_out_of_sample(config, run / "train_predictions.npz", tmp_path / "faces")
-    stored = read_arrays(run / "train_predictions.npz")
-    wrong = stored["given"] != stored["true"]
-    assert found.wrong.samples == 6
-    assert found.wrong.share == pytest.approx(wrong.mean())
-    own = mining.clean_thresholds(
-        torch.from_numpy(stored["probabilities"]), torch.from_numpy(stored["given"]), torch.full((3,), 0.8)
-    )
-    confidence = stored["probabilities"][np.arange(6), stored["given"]]
-    noisy = confidence < 1 - own.numpy()[stored["given"]]
-    assert found.wrong.subset.samples == noisy.sum() > 0
-
-
-def test_out_of_sample_predictions_of_a_cell_without_wrong_labels_ask_nothing(run, tmp_path):
-    write_faces(tmp_path / "faces", make_manifest()[["id"]])
-    config = json.loads((run / "run.json").read_text())["config"]
+    assert (found.wrong.samples, found.wrong.share) == (6, pytest.approx(2 / 6))
+    # by the rule 3 and 5 are noisy; 1 and 5 are wrong
+    assert found.wrong.subset == schema.Hits(samples=2, precision=0.5, recall=0.5)
     arrays = read_arrays(run / "train_predictions.npz")
     np.savez(tmp_path / "right.npz", **arrays | {"given": arrays["true"]})
     with pytest.raises(InputError, match="tiny: no wrong labels"):
         evaluation.assess_out_of_sample(config, tmp_path / "right.npz", tmp_path / "faces")
+    np.savez(tmp_path / "old.npz", **{k: v for k, v in arrays.items() if k != "final_subset"})
+    with pytest.raises(InputError, match=r"old\.npz: the arrays \['final_subset'\] are missing"):
+        evaluation.assess_out_of_sample(config, tmp_path / "old.npz", tmp_path / "faces")

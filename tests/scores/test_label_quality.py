@@ -8,53 +8,47 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from made_run import GIVEN, RULE, TRAIN_PROBS
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from asm.mining import AMBIGUOUS, CLEAN, NOISY
 from asm.scores import label_quality
-from asm.scores.label_quality import MiningRule, Ranking, Target
+from asm.scores.label_quality import Ranking, Target
 from asm.scores.schema import Hits, LabelQuality, SubsetContents
 
-# T_c: class 0 from samples 0 and 1, class 1 from sample 3; class 2 has no correct prediction
+# T_c: class 0 from samples 0 and 1, class 1 from sample 3; class 2 has no correct prediction and keeps .8
 PROBS = np.array(
     [[0.9, 0.1, 0.0], [0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.75, 0.05], [0.6, 0.3, 0.1], [0.3, 0.45, 0.25]]
 )
 LABELS = np.array([0, 0, 0, 1, 1, 2])
-PREVIOUS = np.array([0.5, 0.5, 0.95])
+NO_RULE = {name: values[:0] for name, values in RULE.items()}
 
 
-def test_the_rule_by_hand():
-    rule = MiningRule(PROBS, LABELS, "label", PREVIOUS)
-    np.testing.assert_allclose(rule.clean, [0.8, 0.8, 0.8, 0.75, 0.75, 0.95])
-    np.testing.assert_allclose(rule.noisy, [0.2, 0.2, 0.2, 0.25, 0.25, 0.05])
+def test_equations_1_to_6_by_hand():
+    rule = label_quality.paper_rule(PROBS, LABELS)
+    np.testing.assert_allclose(rule.clean, [0.8, 0.8, 0.8, 0.75, 0.75, 0.8])
+    np.testing.assert_allclose(rule.noisy, [0.2, 0.2, 0.2, 0.25, 0.25, 0.2])
     np.testing.assert_allclose(rule.confidence, [0.9, 0.7, 0.1, 0.75, 0.3, 0.25])
-    assert rule.subsets.tolist() == [CLEAN, AMBIGUOUS, NOISY, AMBIGUOUS, AMBIGUOUS, AMBIGUOUS]
+    assert rule.subset.tolist() == [CLEAN, AMBIGUOUS, NOISY, AMBIGUOUS, AMBIGUOUS, AMBIGUOUS]
     ambiguous = label_quality.ambiguity_scores(rule)
     assert ambiguous["asm_subset"].tolist() == [0, 1, 0, 1, 1, 1]
     # half the band's width less the distance from its middle, .5
-    np.testing.assert_allclose(ambiguous["asm_depth"], [-0.1, 0.1, -0.1, 0, 0.05, 0.2], atol=1e-12)
+    np.testing.assert_allclose(ambiguous["asm_depth"], [-0.1, 0.1, -0.1, 0, 0.05, 0.05], atol=1e-12)
     wrong = label_quality.wrong_label_scores(rule)
     assert wrong["asm_subset"].tolist() == [0, 0, 1, 0, 0, 0]
-    np.testing.assert_allclose(wrong["asm_depth"], [-0.7, -0.5, 0.1, -0.5, -0.05, -0.2])
+    np.testing.assert_allclose(wrong["asm_depth"], [-0.7, -0.5, 0.1, -0.5, -0.05, -0.05])
 
 
-def test_eq_3_as_printed_and_fixed_thresholds():
-    printed = MiningRule(PROBS, LABELS, "max", PREVIOUS)
-    np.testing.assert_allclose(printed.confidence, PROBS.max(1))
-    fixed = MiningRule(PROBS, LABELS, "label", PREVIOUS, (np.full(3, 0.6), np.full(3, 0.28)))
-    assert fixed.subsets.tolist() == [CLEAN, CLEAN, NOISY, CLEAN, AMBIGUOUS, NOISY]
-
-
-def test_other_rules_for_the_noisy_samples():
-    per_class = MiningRule(PROBS, LABELS, "label", PREVIOUS, noisy="per_class")
-    np.testing.assert_allclose(per_class.noisy, [0.1, 0.1, 0.1, 0.125, 0.125, 0.025])
-    assert NOISY not in per_class.subsets  # sample 2 has .1
-    some = {"fixed": (np.full(3, 0.95), np.full(3, 0.92))}
-    assert (MiningRule(PROBS, LABELS, "label", PREVIOUS, **some).subsets == NOISY).all()
-    capped = MiningRule(PROBS, LABELS, "label", PREVIOUS, **some, max_noisy=0.4)
-    # at most 1.2 of class 0's three, .8 of class 1's two and .4 of class 2's one
-    assert capped.subsets.tolist() == [AMBIGUOUS, AMBIGUOUS, NOISY, AMBIGUOUS, AMBIGUOUS, AMBIGUOUS]
+def test_the_rule_is_the_one_that_the_run_stored_and_else_the_papers():
+    stored = {"probabilities": TRAIN_PROBS, "given": GIVEN}
+    rule, own = label_quality.rule_of(stored | RULE), label_quality.rule_of(stored | NO_RULE)
+    assert rule.subset.tolist() == [CLEAN, AMBIGUOUS, CLEAN, NOISY, CLEAN, NOISY]
+    assert rule.confidence is RULE["confidence"]
+    assert rule.clean.tolist() == RULE["clean_threshold"][GIVEN].tolist()
+    assert rule.noisy.tolist() == RULE["noisy_threshold"][GIVEN].tolist()
+    assert own.subset.tolist() == label_quality.paper_rule(TRAIN_PROBS, GIVEN).subset.tolist()
+    assert own.subset.tolist() != rule.subset.tolist()
 
 
 def test_rivals_by_hand_and_the_loss_ranks_as_self_confidence():
@@ -81,7 +75,7 @@ def test_cleanlabs_scores_are_cleanlabs_to_the_bit(raw, labels):
 def test_without_cleanlab_its_list_is_blank_and_all_else_is_there(monkeypatch):
     monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
     assert label_quality.label_issues(PROBS, LABELS) is None
-    rule = MiningRule(PROBS, LABELS, "label", PREVIOUS)
+    rule = label_quality.paper_rule(PROBS, LABELS)
     wrong = np.array([False, False, True, False, True, False])
     scores = label_quality.wrong_label_scores(rule) | label_quality.rivals(PROBS, LABELS)
     found = label_quality._wrong(wrong, rule, scores, PROBS, LABELS)
@@ -113,9 +107,9 @@ def test_weighted_rank_correlation_is_that_of_the_repeated_samples(first, second
     assert ours[0] == pytest.approx(spearmanr(a, b).statistic)
 
 
-def make_run(method: str = "asm", thresholds: dict | None = None) -> dict:
+def make_run(method: str = "asm") -> dict:
     """`assess`'s arguments: 120 training samples whose entropy follows the votes and whose label is wrong for
-    every fifth."""
+    every fifth; ASM has stored what Eq. 1-6 make of them."""
     rng = np.random.default_rng(0)
     n, classes = 120, 3
     true, second = rng.integers(0, 3, n), rng.integers(1, 3, n)
@@ -125,16 +119,15 @@ def make_run(method: str = "asm", thresholds: dict | None = None) -> dict:
     votes[np.arange(n), (true + second) % 3] = for_second
     probs = 0.9 * votes / 10 + 0.1 / 3 + rng.normal(0, 1e-4, (n, 3))
     probs /= probs.sum(1, keepdims=True)
-    wrong = np.arange(n) % 5 == 0
-    options = {"adaptive": True, "confidence": "label", "init_clean": 0.8, "init_noisy": 0.2}
-    options |= {"noisy": "complement", "max_noisy": 1.0, "calibrated": False}
-    config = {"method": method} | ({"thresholds": options | (thresholds or {})} if method == "asm" else {})
-    return {
-        "config": config,
-        "history": pd.DataFrame({"epoch": [1], "threshold_clean_0": [0.7]}),
-        "stored": {"given": np.where(wrong, (true + 1) % 3, true), "true": true, "probabilities": probs},
-        "rows": pd.DataFrame({f"votes_{k}": votes[:, k] for k in range(classes)}),
-    }
+    given = np.where(np.arange(n) % 5 == 0, (true + 1) % 3, true)
+    stored = {"given": given, "true": true, "probabilities": probs} | NO_RULE
+    if method == "asm":
+        rule = label_quality.paper_rule(probs, given)
+        first = [np.flatnonzero(given == k)[0] for k in range(classes)]
+        stored |= {"final_subset": rule.subset, "confidence": rule.confidence}
+        stored |= {"clean_threshold": rule.clean[first], "noisy_threshold": rule.noisy[first]}
+    rows = pd.DataFrame({f"votes_{k}": votes[:, k] for k in range(classes)})
+    return {"method": method, "stored": stored, "rows": rows}
 
 
 def test_assessment_of_a_run_with_votes_and_wrong_labels():
@@ -165,19 +158,23 @@ def test_assessment_of_a_run_with_votes_and_wrong_labels():
     assert LabelQuality.model_validate_json(found.model_dump_json()) == found
 
 
-def test_fixed_thresholds_are_not_computed_anew():
-    found = label_quality.assess(
-        **make_run(thresholds={"adaptive": False, "init_clean": 1.0, "init_noisy": 0.0})
-    )
-    # class 0 has the threshold .7 of the history, the others the initial ones: nothing is noisy
+def test_a_rule_that_calls_nothing_noisy():
+    run = make_run()
+    nothing = np.where(run["stored"]["final_subset"] == NOISY, AMBIGUOUS, run["stored"]["final_subset"])
+    found = label_quality.assess(**run | {"stored": run["stored"] | {"final_subset": nothing}})
     assert found.wrong.subset == Hits(samples=0, precision=None, recall=0.0)
     assert found.ambiguous.by_subset["noisy"] == SubsetContents(
         samples=0, ambiguous=None, vote_entropy=[], counts=[]
     )
 
 
+def test_a_network_trained_without_mining_is_judged_by_the_papers_rule():
+    assert label_quality.assess(**make_run("baseline")) == label_quality.assess(**make_run())
+    assert label_quality.assess(**make_run("scn")) is None  # nobody asks
+
+
 def test_blends_stand_in_for_votes_and_nothing_known_is_none():
-    run = make_run(method="baseline")
+    run = make_run("baseline")
     blends = pd.DataFrame({"ambiguous": np.arange(120) % 4 == 0})
     found = label_quality.assess(**run | {"rows": blends})
     assert found.ambiguous.truth == "blends"
@@ -187,6 +184,5 @@ def test_blends_stand_in_for_votes_and_nothing_known_is_none():
     found = label_quality.assess(**run | {"rows": nothing})
     assert found.ambiguous is None
     assert found.wrong.share == pytest.approx(0.2)
-    assert label_quality.assess(**make_run(method="scn")) is None
     all_true = run["stored"] | {"given": run["stored"]["true"]}
     assert label_quality.assess(**run | {"rows": nothing, "stored": all_true}) is None

@@ -8,7 +8,7 @@ from made_run import FACES, NOISE, make_manifest, write_run
 
 from asm.basics.errors import InputError
 from asm.scores.evaluation import evaluate
-from asm.scores.schema import FaceCounts, Scores, load_scores
+from asm.scores.schema import FaceCounts, GivenLabels, Scores, load_scores
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = [*ROOT.glob("reports/scores/*.json"), *ROOT.glob("profiles/*/reports/scores/*.json")]
@@ -18,7 +18,9 @@ COMMITTED = [*ROOT.glob("reports/scores/*.json"), *ROOT.glob("profiles/*/reports
 def written(tmp_path) -> Path:
     """The scores of the made-up run."""
     write_run(tmp_path / "run")
-    scores = evaluate(tmp_path / "run", make_manifest(), FaceCounts(**FACES), NOISE)
+    scores = evaluate(
+        tmp_path / "run", make_manifest(), FaceCounts(**FACES), GivenLabels(**NOISE, train_images=6)
+    )
     path = tmp_path / "tiny.json"
     path.write_text(scores.model_dump_json(indent=1))
     return path

@@ -21,7 +21,8 @@ from asm.grid.params import METHODS, Params
 from asm.methods.config import CellConfig, Training, cell_config
 from asm.parts.bank import FeatureBank
 from asm.parts.batches import cell_data
-from asm.scores.run import TRAIN, project, read_arrays, read_history, read_info
+from asm.scores.label_quality import Rule, rule_of
+from asm.scores.run import TRAIN, project, read_arrays, read_info
 from asm.tools.audit.faces import BACKBONE, SIZE, WIDTH
 from asm.training.folds import out_of_sample
 
@@ -47,15 +48,14 @@ OPTIMIZER = {"lr": 0.002, "lr_decay": 0.9, "weight_decay": 0.0}
 class Judgement:
     """What networks make of N labelled faces.
 
-    `config` and `history` are those of the run (an empty history: there is none), as
-    `asm.scores.label_quality.rule_of` reads them; `made_by` says in words where the probabilities are from.
+    `rule` is what the method's own rule makes of them; `made_by` says in words where the probabilities are
+    from.
     """
 
     ids: list[str]
     given: np.ndarray  # int64 [N]
     probabilities: np.ndarray  # float32 [N, K]
-    config: dict
-    history: pd.DataFrame
+    rule: Rule
     made_by: str
 
 
@@ -76,13 +76,12 @@ def by_folds(
     with warnings.catch_warnings(), _progress(folds * config.training.epochs):
         # of classes with fewer samples than folds, which the ranking leaves unjudged
         warnings.filterwarnings("ignore", "The least populated class")
-        probabilities = out_of_sample(config, data, None, work, device, folds)
+        stored = out_of_sample(config, data, None, work, device, folds)
     shutil.rmtree(work)
     made_by = (
         f"{folds}-fold cross-validation with {METHODS[METHOD].title} on a frozen face-recognition network"
     )
-    content = config.model_dump()
-    return Judgement(data.train.ids, given, probabilities, content, pd.DataFrame([{"epoch": 0}]), made_by)
+    return Judgement(data.train.ids, given, stored["probabilities"], rule_of(stored), made_by)
 
 
 def by_run(run: Path) -> Judgement:
@@ -101,8 +100,7 @@ def by_run(run: Path) -> Judgement:
         stored["ids"].tolist(),
         stored["given"],
         stored["probabilities"],
-        config,
-        read_history(run),
+        rule_of(stored),
         f"the run {config['cell']}, {how}",
     )
 

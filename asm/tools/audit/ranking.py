@@ -3,8 +3,6 @@ ambiguous."""
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pandas as pd
 
@@ -33,8 +31,7 @@ def table(
     Returns:
         The table, and the column that ranks wrong labels: `WRONG`, or `WITHOUT_THRESHOLDS`.
     """
-    probs, given = judgement.probabilities, judgement.given
-    rule = label_quality.rule_of(judgement.config, judgement.history, probs, given)
+    probs, given, rule = judgement.probabilities, judgement.given, judgement.rule
     rivals = label_quality.rivals(probs, given)
     found = pd.DataFrame(
         {
@@ -44,34 +41,17 @@ def table(
             "given": np.array(classes, dtype=object)[given],
             "suggested": np.array(classes, dtype=object)[probs.argmax(1)],
             **{f"p_{name}": probs[:, k] for k, name in enumerate(classes)},
-            "subset": np.array(mining.SUBSETS, dtype=object)[rule.subsets],
+            "subset": np.array(mining.SUBSETS, dtype=object)[rule.subset],
             "depth": label_quality.wrong_label_scores(rule)["asm_depth"],
             **rivals,
-            "cleanlab_issue": _issues(probs, given),
+            "cleanlab_issue": label_quality.label_issues(probs, given),
             "judged": np.bincount(given, minlength=len(classes))[given] >= folds,
         }
     )
     score = WRONG if rule.clean.min() > 0.5 else WITHOUT_THRESHOLDS
-    found["rank"] = _ranks(found[score].where(found["judged"], -np.inf))
-    found["ambiguity_rank"] = _ranks(found[AMBIGUOUS].where(found["judged"], -np.inf))
+    for rank, by in (("rank", score), ("ambiguity_rank", AMBIGUOUS)):
+        suspicious = found[by].where(found["judged"], -np.inf)
+        found[rank] = suspicious.rank(method="first", ascending=False).astype(int)
     if found["cleanlab_issue"].isna().all():
         found = found.drop(columns="cleanlab_issue")
     return found.sort_values("rank").reset_index(drop=True), score
-
-
-def _ranks(score: pd.Series) -> np.ndarray:
-    """From 1, the highest first; equal ones in their order."""
-    ranks = np.empty(len(score), np.int64)
-    ranks[np.argsort(-score.to_numpy(), kind="stable")] = np.arange(1, len(score) + 1)
-    return ranks
-
-
-def _issues(probs: np.ndarray, given: np.ndarray) -> np.ndarray | None:
-    """cleanlab's own choice of wrong labels, bool [N]; None where it is not installed."""
-    try:
-        from cleanlab.filter import find_label_issues
-    except ImportError:
-        return None
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "May not flag all label issues")  # of small classes
-        return find_label_issues(given, probs, n_jobs=1)
