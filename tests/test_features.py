@@ -299,7 +299,7 @@ def test_a_block_that_was_half_written_is_written_again(tmp_path, monkeypatch):
 
 def changed_pixel(job: Job) -> Job:
     pixels = job.faces.faces.copy()
-    pixels[20, 31, 31, 2] ^= 1
+    pixels[-1, 31, 31, 2] ^= 1
     return replace(job, faces=replace(job.faces, faces=pixels))
 
 
@@ -311,8 +311,22 @@ def changed_split(job: Job) -> Job:
 
 def changed_weights(job: Job) -> Job:
     network = backbones.build("resnet18", 1, 4, job.network.backbone_state(), head_seed=0)
-    network.stages[1][0].bn1.running_mean[0] += 0.01
+    network.stages[-1][-1].bn2.running_var[-1] += 0.01
     return replace(job, network=network)
+
+
+@pytest.mark.parametrize("part", ["faces", "split"])
+def test_the_stamp_sees_the_last_of_many_faces(job, part):
+    faces, split = np.zeros((2500, 2, 2, 3), np.uint8), ["train"] * 2500
+    digests = []
+    for _ in range(2):
+        many = replace(job.faces, faces=faces.copy(), manifest=pd.DataFrame({"split": split}))
+        digests.append(features._digest(many, job.network, "code"))
+        if part == "faces":
+            faces[-1, -1, -1, -1] = 1
+        else:
+            split[-1] = "valid"
+    assert digests[0] != digests[1]
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,15 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import make_config, make_data
+from tiny import HEAD, make_bank_samples, make_config, make_data
 
+from asm import mining
 from asm.basics.errors import InputError
 from asm.faces.store import AlignedFaces
+from asm.grid.params import METHODS
+from asm.methods import Method
 from asm.parts import device
-from asm.parts.batches import Samples, StreamedFaces, cell_data, memory_for_faces
+from asm.parts.batches import Data, Samples, StreamedFaces, cell_data, memory_for_faces
 from asm.training import cell, checkpoint, epoch
 
 CPU = torch.device("cpu")
@@ -59,6 +62,11 @@ def test_training_learns_and_writes_everything(tmp_path, data, train_cell, metho
     assert (train["given"] != train["true"]).sum() == 6
     assert train["probabilities"].shape == (30, 3)
     assert train["epochs"].tolist() == ([2, 3, 4, 5, 6, 7] if method == "asm" else [])
+    if method == "asm":  # Eq. 1 once more, after the last epoch
+        before = history[[f"threshold_clean_{k}" for k in range(3)]].iloc[-1].to_numpy(np.float32)
+        probs, given = (torch.from_numpy(train[name]) for name in ("probabilities", "given"))
+        after = mining.clean_thresholds(probs, given, torch.from_numpy(before))
+        assert train["clean_threshold"].tolist() == after.tolist() != before.tolist()
 
     weights = load_file(tmp_path / "out" / "weights.safetensors")
     assert f"networks.{networks - 1}.stem.0.weight" in weights
@@ -67,6 +75,8 @@ def test_training_learns_and_writes_everything(tmp_path, data, train_cell, metho
     assert (timing["samples_per_second"] > 0).all()
     assert (timing["threads"] == 1).all()
     assert (tmp_path / "ck" / "last.pt").exists()  # until the results are safe
+    inputs = json.loads(files["run.json"])["provenance"]["inputs"]
+    assert inputs == cell.fingerprint(make_config(method, training={"epochs": 7}), data, None)
 
 
 def test_subset_shares_and_thresholds_are_in_the_history(tmp_path, train_cell, data):
@@ -88,26 +98,92 @@ def test_two_runs_write_the_same_bytes_and_another_seed_other_ones(tmp_path, tra
     assert train_cell(make_config(seed=1), data, tmp_path / "c")["history.csv"] != first["history.csv"]
 
 
-@pytest.mark.parametrize("changed", ["configuration", "train", "valid", "test", "initial"])
-def test_run_json_says_what_the_cell_was_trained_with(tmp_path, data, changed):
-    def inputs(config, data, initial, folder):
-        place = (tmp_path / folder, tmp_path / folder / "ck", tmp_path / "timing.csv")
-        cell.train(config, data, initial, *place, CPU)
-        return json.loads((tmp_path / folder / "run.json").read_text())["provenance"]["inputs"]
+def many(count: int = 2 * cell.HASHED_AT_ONCE + 9) -> Samples:
+    """More samples than are hashed at once."""
+    zeros = torch.zeros(count, dtype=torch.int64)
+    return Samples([f"i{k}" for k in range(count)], torch.zeros(count, 2, 2, 3).byte(), zeros, zeros)
 
-    config = make_config("baseline", training={"epochs": 1})
-    initial = cell.make_method(config, data, None).networks[0].state_dict()
-    initial = {name: value for name, value in initial.items() if name.startswith("stem.")}
-    before = inputs(config, data, initial, "a")
-    assert set(map(len, before.values())) == {64}
-    if changed == "configuration":
-        config = make_config("baseline", training={"epochs": 1}, optimizer={"lr": 0.002})
-    elif changed == "initial":
-        initial["stem.0.weight"] = initial["stem.0.weight"] + 0.001
-    else:
-        getattr(data, changed).faces[0, 0, 0] ^= 1  # one bit of a pixel
-    after = inputs(config, data, initial, "b")
-    assert [name for name in before if before[name] != after[name]] == [changed]
+
+def changed(arguments: dict, **other) -> list[str]:
+    """The parts of the fingerprint that are not the same with other arguments."""
+    one, two = cell.fingerprint(**arguments), cell.fingerprint(**arguments | other)
+    assert set(map(len, one.values())) == {64}
+    return [name for name in one if one[name] != two[name]]
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+@pytest.mark.parametrize("part", ["ids", "faces", "labels", "origin"])
+def test_the_fingerprint_sees_the_last_sample_of_each_split(split, part):
+    samples = many()
+    value = getattr(samples, part)
+    other = [*value[:-1], "other"] if part == "ids" else value.clone()
+    if part != "ids":
+        other.view(-1)[-1] += 1
+    data = Data(("a", "b"), samples, samples, samples, np.zeros(len(samples.ids)))
+    other = replace(data, **{split: replace(samples, **{part: other})})
+    assert changed({"config": make_config(), "data": data, "initial": None}, data=other) == [split]
+
+
+def test_the_fingerprint_sees_configuration_and_initial_weights(data):
+    initial = {"a": torch.zeros(3), "b": torch.zeros(2, 2000)}
+    same = {"config": make_config(), "data": data, "initial": initial}
+    other = initial | {"b": initial["b"].clone()}
+    other["b"][-1, -1] = 1
+    assert changed(same) == []
+    assert changed(same, initial=other) == ["initial"]
+    assert changed(same, initial={"a": initial["a"], "c": initial["b"]}) == ["initial"]
+    assert changed(same, config=make_config(optimizer={"lr": 0.002})) == ["configuration"]
+
+
+def mining_methods() -> list[str]:
+    """Those whose rule divides the samples as they are: on the plain view."""
+    return [name for name, kind in METHODS.items() if kind.mine is not Method.mine and name != "man"]
+
+
+@pytest.mark.parametrize("method", mining_methods())
+@pytest.mark.parametrize("thresholds", [{}, {"confidence": "max"}, {"adaptive": False, "init_clean": 0.4}])
+def test_what_the_rule_says_at_the_end_is_what_it_says_before_an_epoch(
+    tmp_path, train_cell, method, thresholds
+):
+    """Heads that learn nothing: the subsets that the last epoch used are the final ones."""
+    data = make_data(train=90, wrong=18, make=make_bank_samples)
+    config = make_config(method, training=HEAD, optimizer={"lr": 1e-30}, thresholds=thresholds)
+    train_cell(config, data, tmp_path)
+    history = pd.read_csv(tmp_path / "out" / "history.csv")
+    stored = np.load(tmp_path / "out" / "train_predictions.npz")
+    if len(stored["epochs"]):  # else it waited to the end
+        assert stored["final_subset"].tolist() == stored["subsets"][-1].tolist()
+    assert len(set(stored["final_subset"].tolist())) > 1
+    for kind in ("clean", "noisy"):
+        columns = [f"threshold_{kind}_{k}" for k in range(3)]
+        np.testing.assert_allclose(stored[f"{kind}_threshold"], history[columns].iloc[-1], rtol=1e-6)
+    given = torch.from_numpy(stored["given"])
+    confidence = mining.confidence(
+        torch.from_numpy(stored["probabilities"]), given, config.thresholds.confidence
+    )
+    assert stored["confidence"].tolist() == confidence.tolist()
+
+
+@pytest.mark.parametrize(("method", "subset"), [("baseline", 0), ("man", 30)])
+def test_what_a_method_does_not_have_is_stored_empty(tmp_path, train_cell, data, method, subset):
+    train_cell(make_config(method, training={"epochs": 2}), data, tmp_path)
+    stored = np.load(tmp_path / "out" / "train_predictions.npz")
+    names = ("final_subset", "confidence", "clean_threshold", "noisy_threshold")
+    assert [len(stored[name]) for name in names] == [subset, 0, 0, 0]
+    assert len(np.load(tmp_path / "out" / "features.npz")["test_subset"]) == 12 * (subset > 0)
+
+
+def test_mean_class_accuracy_is_that_of_the_classes_that_are_there(data):
+    few = replace(
+        data, test=data.test.take(np.array([0, 1, 3, 4, 6, 9])), valid=data.valid.take(np.array([0, 1]))
+    )
+    scores, probs = epoch.evaluate(cell.make_method(make_config("baseline"), few, None), few)
+    true, predicted = few.test.labels.numpy(), probs.mean(0).argmax(1).numpy()
+    assert true.tolist() == [0, 1, 0, 1, 0, 0]
+    expected = [(predicted == true)[true == k].mean() for k in (0, 1)]
+    assert scores["test_mean_class_accuracy"] == pytest.approx(np.mean(expected))
+    assert scores["test_accuracy"] == pytest.approx((predicted == true).mean())
+    assert "valid_mean_class_accuracy" in scores
 
 
 CHILD = """

@@ -184,8 +184,7 @@ def _digest(aligned: AlignedFaces, network: Backbone, stamp: str, *options: Any)
     for part in options:
         found.update(part.model_dump_json().encode())
     found.update("\n".join(aligned.manifest["split"]).encode())
-    for start in range(0, len(aligned.faces), 1024):
-        found.update(aligned.faces[start : start + 1024].tobytes())
+    found.update(np.ascontiguousarray(aligned.faces))  # a store's are, and are not copied
     for name, value in network.backbone_state().items():
         found.update(name.encode() + value.cpu().numpy().tobytes())
     return found.hexdigest()
@@ -194,13 +193,12 @@ def _digest(aligned: AlignedFaces, network: Backbone, stamp: str, *options: Any)
 def _finish(aligned: AlignedFaces, work: Path, out: Path, shape: tuple[int, ...]) -> dict[str, Any]:
     """Rows, manifest and summary to `out`."""
     shutil.rmtree(out, ignore_errors=True)
-    found = hashlib.sha256()
     with whole(out / bank.VIEWS) as path, open(path, "wb") as file, open(work / ROWS, "rb") as rows:
         header = {"descr": "<f2", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        while part := rows.read(2**24):
-            file.write(part)
-            found.update(part)
+        digest = hashlib.file_digest(rows, "sha256").hexdigest()
+        rows.seek(0)
+        shutil.copyfileobj(rows, file)
     with whole(out / bank.MANIFEST) as path:
         aligned.manifest.to_csv(path, index=False)
     summary = {
@@ -209,7 +207,7 @@ def _finish(aligned: AlignedFaces, work: Path, out: Path, shape: tuple[int, ...]
         "faces": shape[0],
         "views": shape[1],
         "components": shape[2],
-        "sha256": found.hexdigest(),
+        "sha256": digest,
     }
     with whole(out / bank.SUMMARY) as path:
         path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
