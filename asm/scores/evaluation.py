@@ -14,29 +14,13 @@ from asm.basics.errors import InputError
 from asm.basics.files import read_json
 from asm.faces import store
 from asm.scores import run as finished
-from asm.scores.label_quality import assess, entropy, vote_entropy
-from asm.scores.schema import (
-    Accuracy,
-    Ambiguity,
-    ClassScore,
-    Cost,
-    Curves,
-    FaceCounts,
-    Fit,
-    GivenLabels,
-    LabelQuality,
-    MeanClassAccuracy,
-    Mining,
-    NetworkAccuracy,
-    OnTest,
-    Scores,
-    first_fault,
-)
+from asm.scores import schema
+from asm.scores.label_quality import assess, entropy, finite, vote_entropy, votes_of
 
 T = TypeVar("T", bound=BaseModel)
 
 
-def score_run(run: Path, faces: Path, noise: Path) -> Scores:
+def score_run(run: Path, faces: Path, noise: Path) -> schema.Scores:
     """All scores of a finished run.
 
     Args:
@@ -48,9 +32,9 @@ def score_run(run: Path, faces: Path, noise: Path) -> Scores:
         InputError: a file is missing or damaged, or the run does not belong to this data set.
     """
     manifest = store.read_manifest(faces / "manifest.csv")
-    counts = _read(FaceCounts, faces / "summary.json", "build the aligned faces again")
+    counts = _read(schema.FaceCounts, faces / "summary.json", "build the aligned faces again")
     known = {"train_images": finished.read_info(run)["train_images"]}
-    labels = _read(GivenLabels, noise, "corrupt the labels again", known)
+    labels = _read(schema.GivenLabels, noise, "corrupt the labels again", known)
     try:
         return evaluate(run, manifest, counts, labels)
     except InputError:
@@ -62,7 +46,7 @@ def score_run(run: Path, faces: Path, noise: Path) -> Scores:
         ) from error
 
 
-def assess_out_of_sample(config: dict[str, Any], predictions: Path, faces: Path) -> LabelQuality:
+def assess_out_of_sample(config: dict[str, Any], predictions: Path, faces: Path) -> schema.LabelQuality:
     """What tells wrong labels and ambiguous faces, asked of networks that were not trained on them.
 
     Args:
@@ -81,20 +65,24 @@ def assess_out_of_sample(config: dict[str, Any], predictions: Path, faces: Path)
     return found
 
 
-def evaluate(run: Path, manifest: pd.DataFrame, faces: FaceCounts, noise: GivenLabels) -> Scores:
+def evaluate(
+    run: Path, manifest: pd.DataFrame, faces: schema.FaceCounts, noise: schema.GivenLabels
+) -> schema.Scores:
     """`score_run` of what its files hold. `manifest`: the data set's rows (`id`, optional `ambiguous`,
     `votes_*`)."""
     info, history = finished.read_info(run), finished.read_history(run)
     train = finished.read_arrays(run / finished.TRAIN)
     rows = finished.rows_of(manifest, train["ids"], run / finished.TRAIN)
     config = info["config"]
-    return Scores(
+    return schema.Scores(
         **{key: config[key] for key in ("cell", "dataset", "method", "seed", "schedule")},
         classes=info["classes"],
         noise=noise,
         versions=info["versions"],
         faces=faces,
-        cost=Cost(parameters=info["parameters"], forward_passes=float(history["forward_passes"].iloc[-1])),
+        cost=schema.Cost(
+            parameters=info["parameters"], forward_passes=float(history["forward_passes"].iloc[-1])
+        ),
         test=_on_test(run, manifest, history, info["classes"]),
         fit=fit_scores(train),
         curves=_curves(history, info["classes"]),
@@ -131,28 +119,25 @@ def subset_quality(codes: np.ndarray, known: np.ndarray, subset: str) -> dict[st
         an empty one).
     """
     called = codes == mining.SUBSETS.index(subset)
-    hits, any_known = int((called & known).sum()), bool(known.any())
+    hits, size = (called & known).sum(), called.sum() + known.sum()
     return {
-        "precision": float(hits / called.sum()) if any_known and called.any() else None,
-        "recall": float(hits / known.sum()) if any_known else None,
-        "f1": float(2 * hits / (called.sum() + known.sum())) if any_known else None,
-        "share": {
-            name: float(known[codes == code].mean()) if (codes == code).any() else None
-            for code, name in enumerate(mining.SUBSETS)
-        },
+        "precision": _share(known, called) if known.any() else None,
+        "recall": _share(called, known),
+        "f1": float(2 * hits / size) if known.any() else None,
+        "share": {name: _share(known, codes == code) for code, name in enumerate(mining.SUBSETS)},
     }
 
 
-def fit_scores(train: dict[str, np.ndarray]) -> Fit:
+def fit_scores(train: dict[str, np.ndarray]) -> schema.Fit:
     """How much of the right and of the wrong given labels the networks' mean probabilities after the last
     epoch repeat. `train`: the arrays of train_predictions.npz."""
     learned, right = train["probabilities"].argmax(1) == train["given"], train["given"] == train["true"]
-    return Fit(right=_share(learned, right), wrong=_share(learned, ~right))
+    return schema.Fit(right=_share(learned, right), wrong=_share(learned, ~right))
 
 
 def mining_scores(
     train: dict[str, np.ndarray], rows: pd.DataFrame, history: pd.DataFrame, classes: list[str]
-) -> Mining | None:
+) -> schema.Mining | None:
     """Mining against the true labels, epoch by epoch; None for a run that did not mine.
 
     The rankings (AUROC, rank correlation) are by the networks' mean probabilities after the last epoch: a low
@@ -174,7 +159,7 @@ def mining_scores(
     by_class = {
         name: [_share(called, ~wrong & (given == k)) for called in noisy] for k, name in enumerate(classes)
     }
-    return Mining(
+    return schema.Mining(
         epoch=train["epochs"].tolist(),
         **{f"noisy_{name}": [epoch[name] for epoch in quality] for name in ("precision", "recall", "f1")},
         wrong_share={subset: [epoch["share"][subset] for epoch in quality] for subset in mining.SUBSETS},
@@ -196,14 +181,14 @@ def _clean_threshold(history: pd.DataFrame, epoch: int, classes: int) -> float |
     return float(history.loc[history["epoch"] == epoch, names].to_numpy(float).mean())
 
 
-def _ambiguity(codes: np.ndarray, probs: np.ndarray, rows: pd.DataFrame) -> Ambiguity | None:
+def _ambiguity(codes: np.ndarray, probs: np.ndarray, rows: pd.DataFrame) -> schema.Ambiguity | None:
     """The last epoch's subsets against known blends. The entropy does not see the given label."""
     if "ambiguous" not in rows:
         return None
     known = rows["ambiguous"].to_numpy(dtype=bool)
     found = subset_quality(codes, known, "ambiguous")
     auroc = _auroc(known, entropy(probs))
-    return Ambiguity(precision=found["precision"], recall=found["recall"], auroc=auroc)
+    return schema.Ambiguity(precision=found["precision"], recall=found["recall"], auroc=auroc)
 
 
 def _vote_correlation(probs: np.ndarray, rows: pd.DataFrame) -> float | None:
@@ -213,96 +198,71 @@ def _vote_correlation(probs: np.ndarray, rows: pd.DataFrame) -> float | None:
     disagrees with one who could, and without those votes 6 x happy + 4 x unknown would pass for unanimous.
     None where either entropy is the same for all samples.
     """
-    columns = [c for c in rows if c.startswith("votes_")]
-    if not columns:
+    if (votes := votes_of(rows)) is None:
         return None
-    # rounded: the same counts in other columns are a tie, whatever order the floats were added in
-    ours, theirs = entropy(probs), vote_entropy(rows[columns].to_numpy(float)).round(9)
+    ours, theirs = entropy(probs), vote_entropy(votes)
     if np.ptp(ours) == 0 or np.ptp(theirs) == 0:
         return None
     return float(spearmanr(ours, theirs).statistic)
 
 
-def _on_test(run: Path, manifest: pd.DataFrame, history: pd.DataFrame, classes: list[str]) -> OnTest:
+def _on_test(run: Path, manifest: pd.DataFrame, history: pd.DataFrame, classes: list[str]) -> schema.OnTest:
     stored = finished.read_arrays(run / finished.TEST)
     rows = finished.rows_of(manifest, stored["ids"], run / finished.TEST)
     true, per_epoch = stored["true"], stored["probabilities"]  # [E, networks, N, K]
-    final = per_epoch[-1].mean(0)
-    predicted = final.argmax(1)
-    precision, recall, f1, support = precision_recall_fscore_support(
-        true, predicted, labels=range(len(classes)), zero_division=np.nan
-    )
-    accuracy = history["test_accuracy"]
-    unambiguous = None
+    mean = per_epoch.mean(1)
+    predicted = mean.argmax(2)
+    right, accuracy, labels = predicted == true, history["test_accuracy"], range(len(classes))
+    class_accuracy = [
+        recall_score(true, epoch, labels=np.unique(true), average="macro") for epoch in predicted
+    ]
+    by_class = precision_recall_fscore_support(true, predicted[-1], labels=labels, zero_division=np.nan)
+    _, _, f1, support = by_class
+    plain = ~rows["ambiguous"].to_numpy(dtype=bool) if "ambiguous" in rows else np.zeros(len(true), bool)
 
     def recent(name: str) -> float | None:
         return float(history[name].tail(len(per_epoch)).mean()) if name in history else None
 
-    if "ambiguous" in rows:
-        plain = ~rows["ambiguous"].to_numpy(dtype=bool)
-        hits = per_epoch.mean(1).argmax(2)[:, plain] == true[plain]
-        unambiguous = float(hits.mean()) if plain.any() else None
-    return OnTest(
+    return schema.OnTest(
         images=len(true),
         averaged_epochs=len(per_epoch),
-        accuracy=Accuracy(
-            last5=float((per_epoch.mean(1).argmax(2) == true).mean()),
-            last=float((predicted == true).mean()),
-            best=float(accuracy.max()),
-            best_epoch=int(history["epoch"][accuracy.idxmax()]),
+        accuracy=schema.Accuracy(
+            last5=right.mean(),
+            last=right[-1].mean(),
+            best=accuracy.max(),
+            best_epoch=history["epoch"][accuracy.idxmax()],
         ),
         networks=[
-            NetworkAccuracy(last5=float((per_epoch[:, i].argmax(2) == true).mean()))
-            for i in range(per_epoch.shape[1])
+            schema.NetworkAccuracy(last5=(network.argmax(2) == true).mean())
+            for network in per_epoch.swapaxes(0, 1)
         ],
-        mean_class_accuracy=MeanClassAccuracy(
-            last5=float(np.mean([_mean_class_accuracy(true, p.mean(0).argmax(1)) for p in per_epoch])),
-            last=_mean_class_accuracy(true, predicted),
-        ),
-        macro_f1=float(f1[support > 0].mean()),
-        ece=expected_calibration_error(final, true),
+        mean_class_accuracy=schema.MeanClassAccuracy(last5=np.mean(class_accuracy), last=class_accuracy[-1]),
+        macro_f1=f1[support > 0].mean(),
+        ece=expected_calibration_error(mean[-1], true),
         per_class=[
-            ClassScore(
-                name=name,
-                recall=_number(recall[k]),
-                precision=_number(precision[k]),
-                f1=_number(f1[k]),
-                support=int(support[k]),
-            )
-            for k, name in enumerate(classes)
+            schema.ClassScore(name=name, precision=finite(p), recall=finite(r), f1=finite(f), support=n)
+            for name, p, r, f, n in zip(classes, *by_class, strict=True)
         ],
-        confusion=confusion_matrix(true, predicted, labels=range(len(classes))).tolist(),
+        confusion=confusion_matrix(true, predicted[-1], labels=labels).tolist(),
         valid_accuracy=recent("valid_accuracy"),
         valid_mean_class_accuracy=recent("valid_mean_class_accuracy"),
-        unambiguous_accuracy=unambiguous,
+        unambiguous_accuracy=_share(right.mean(0), plain),
     )
 
 
-def _mean_class_accuracy(true: np.ndarray, predicted: np.ndarray) -> float:
-    """The mean recall of the classes that occur in `true`."""
-    return float(recall_score(true, predicted, labels=np.unique(true), average="macro"))
-
-
-def _curves(history: pd.DataFrame, classes: list[str]) -> Curves:
+def _curves(history: pd.DataFrame, classes: list[str]) -> schema.Curves:
     """Of the history what the figures draw; None where an epoch has no value (warm-up)."""
 
-    def column(name: str) -> list[float | None]:
-        return [None if pd.isna(v) else float(v) for v in history[name]]
+    def column(name: str) -> list[float | None] | None:
+        return [finite(value) for value in history[name]] if name in history else None
 
-    shares = {f"subset_{name}": None for name in mining.SUBSETS}
-    thresholds = None
-    if "subset_clean" in history:
-        shares = {name: column(name) for name in shares}
-    if "threshold_clean_0" in history:
-        thresholds = {name: column(f"threshold_clean_{k}") for k, name in enumerate(classes)}
-    return Curves(
+    thresholds = {name: column(f"threshold_clean_{k}") for k, name in enumerate(classes)}
+    return schema.Curves(
         epoch=history["epoch"].tolist(),
         accuracy=column("test_accuracy"),
-        mean_class_accuracy=column("test_mean_class_accuracy")
-        if "test_mean_class_accuracy" in history
-        else None,
-        **shares,
-        threshold_clean=thresholds,
+        mean_class_accuracy=column("test_mean_class_accuracy"),
+        **{name: column(name) for name in ("subset_clean", "subset_ambiguous", "subset_noisy")},
+        threshold_clean=thresholds if thresholds[classes[0]] else None,
     )
 
 
@@ -318,15 +278,10 @@ def _share(marked: np.ndarray, among: np.ndarray) -> float | None:
     return float(marked[among].mean()) if among.any() else None
 
 
-def _number(value: float) -> float | None:
-    """None for NaN, scikit-learn's mark of an undefined score, which JSON does not know."""
-    return None if np.isnan(value) else float(value)
-
-
 def _read(model: type[T], path: Path, remedy: str, known: dict[str, Any] | None = None) -> T:
     """What a JSON file says of the fields of `model`; `known`: fields that stand elsewhere."""
     content = read_json(path, remedy) | (known or {})
     try:
         return model(**{name: content[name] for name in model.model_fields if name in content})
     except ValidationError as error:
-        raise InputError(f"{path}: {first_fault(error)}; {remedy}") from error
+        raise InputError(f"{path}: {schema.first_fault(error)}; {remedy}") from error

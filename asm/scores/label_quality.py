@@ -29,10 +29,16 @@ def entropy(probs: np.ndarray) -> np.ndarray:
     return -(probs * np.log(np.clip(probs, 1e-12, 1))).sum(1)
 
 
+def votes_of(rows: pd.DataFrame) -> np.ndarray | None:
+    """The annotators' votes [N, V] in a manifest's rows; None where it has none."""
+    columns = [name for name in rows if name.startswith("votes_")]
+    return rows[columns].to_numpy(float) if columns else None
+
+
 def vote_entropy(votes: np.ndarray) -> np.ndarray:
-    """Shannon entropy in nats of each row of vote counts [N, V] -> [N]; 0 for a row without votes."""
-    share = votes / np.maximum(votes.sum(1, keepdims=True), 1)
-    return entropy(share)
+    """Shannon entropy in nats of each row of vote counts [N, V] -> [N]; 0 for a row without votes. Rounded:
+    the same counts in other columns are a tie, whatever order the floats were added in."""
+    return entropy(votes / np.maximum(votes.sum(1, keepdims=True), 1)).round(9)
 
 
 @dataclass(frozen=True)
@@ -196,13 +202,9 @@ def assess(method: str, stored: Mapping[str, np.ndarray], rows: pd.DataFrame) ->
 
 
 def _ambiguous(rows: pd.DataFrame, rule: Rule, scores: dict[str, np.ndarray]) -> schema.AmbiguousFaces | None:
-    columns = [c for c in rows if c.startswith("votes_")]
-    votes, spread = None, None
-    if columns:
-        votes = rows[columns].to_numpy(float)
-        # rounded: the same counts in other columns are a tie, whatever order the floats were added in
-        spread = vote_entropy(votes).round(9)
-        most = np.sort(votes, axis=1)
+    votes, spread = votes_of(rows), None
+    if votes is not None:
+        spread, most = vote_entropy(votes), np.sort(votes, axis=1)
         known = most[:, -1] - most[:, -2] <= VOTES_APART
     elif "ambiguous" in rows:
         known = rows["ambiguous"].to_numpy(dtype=bool)
@@ -289,7 +291,7 @@ def _judged(
             for _ in range(RESAMPLES)
         ]
     low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
-    triples = [[_finite(v) for v in triple] for triple in zip(value, low, high, strict=True)]
+    triples = [[finite(v) for v in triple] for triple in zip(value, low, high, strict=True)]
     auroc = triples[: len(rankings)]
     ranks = triples[len(rankings) :] or [None] * len(rankings)
     return {
@@ -298,6 +300,6 @@ def _judged(
     }
 
 
-def _finite(value: float) -> float | None:
-    """None for the rank correlation of a score that is the same for all samples."""
+def finite(value: float) -> float | None:
+    """None for what is not defined (NaN), such as the rank correlation of a score that is always the same."""
     return float(value) if np.isfinite(value) else None
