@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asm import losses
@@ -34,10 +34,21 @@ def test_contrastive_is_the_sum_of_both_divergences():
     assert losses.contrastive(Z1, Z2).item() == pytest.approx((first + second) / 2)
 
 
-def test_contrastive_sends_gradient_to_both_networks():
-    losses.contrastive(Z1, Z2).backward()
-    assert Z1.grad.abs().sum() > 0
-    assert Z2.grad.abs().sum() > 0
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda a, b, c, d: losses.supervised(a, b, Y),
+        lambda a, b, c, d: losses.contrastive(a, b),
+        lambda a, b, c, d: losses.mutual(a, b, Y, 0.3),
+        lambda a, b, c, d: losses.consistency(a, b, c, d),
+    ],
+    ids=["supervised", "contrastive", "mutual", "consistency"],
+)
+def test_the_gradient_passes_through_every_argument(loss):
+    """It is the numerical one, so nothing is detached."""
+    generator = torch.Generator().manual_seed(0)
+    z = [torch.randn(2, 3, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(4)]
+    assert torch.autograd.gradcheck(loss, z)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +56,12 @@ def test_contrastive_sends_gradient_to_both_networks():
 )
 def test_ramp_takes_the_published_values(epoch, value):
     assert losses.ramp(epoch, 90) == pytest.approx(value, abs=5e-5)
+
+
+def test_ramp_ends_at_a_share_of_the_epochs():
+    weights = losses.Weights(omega=0.6, gamma=1.0, beta=2.0, lambda_max=0.8, ramp_end=0.5)
+    assert weights.lambda_at(5, 20) == pytest.approx(0.8 * math.exp(-0.5))
+    assert weights.lambda_at(10, 20) == pytest.approx(0.8)
 
 
 def test_ramp_by_hand():
@@ -65,13 +82,6 @@ def test_consistency_is_the_mean_squared_difference_of_probabilities():
     assert losses.consistency(weak1, strong1, weak2, strong2, size=5).item() == pytest.approx(0.01)
 
 
-def test_consistency_sends_gradient_to_both_views():
-    weak, strong = logits([0.5, 0.5]), logits([0.3, 0.7])
-    losses.consistency(weak, strong, weak, strong).backward()
-    assert weak.grad.abs().sum() > 0
-    assert strong.grad.abs().sum() > 0
-
-
 def test_an_empty_subset_contributes_exactly_zero_and_no_nan():
     z = torch.zeros(0, 3, requires_grad=True)
     y = torch.zeros(0, dtype=torch.int64)
@@ -87,7 +97,6 @@ def test_an_empty_subset_contributes_exactly_zero_and_no_nan():
         assert z.grad.isfinite().all()
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 16), st.integers(2, 8))
 def test_contrastive_is_symmetric_and_not_negative(seed, n, k):
     generator = torch.Generator().manual_seed(seed)

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiny import random_probs
 
 from asm import mining
 
@@ -30,15 +31,21 @@ def test_a_class_without_a_correct_prediction_keeps_its_threshold():
     torch.testing.assert_close(found, previous)
 
 
+def test_of_equal_probabilities_the_first_is_the_predicted_class():
+    probs = torch.tensor([[0.4, 0.4, 0.2], [0.4, 0.4, 0.2]])
+    found = mining.clean_thresholds(probs, torch.tensor([0, 1]), torch.full((3,), 0.8))
+    torch.testing.assert_close(found, torch.tensor([0.4, 0.8, 0.8]))
+
+
+def test_many_samples_do_not_blur_the_mean():
+    """In float32 the sum of so many would be off by 0.4 %."""
+    probs = torch.tensor([[0.7, 0.3]]).expand(300_000, 2)
+    found = mining.clean_thresholds(probs, torch.zeros(300_000, dtype=torch.int64), torch.full((2,), 0.8))
+    assert found[0].item() == pytest.approx(0.7, abs=1e-6)
+
+
 def test_noisy_thresholds_are_the_complement():
     torch.testing.assert_close(mining.noisy_thresholds(torch.tensor([0.9, 0.3])), torch.tensor([0.1, 0.7]))
-
-
-def test_per_class_noisy_thresholds_share_the_complement_among_the_other_classes():
-    clean = torch.tensor([0.9, 0.3, 0.6, 1.0, 0.0])
-    found = mining.noisy_thresholds(clean, "per_class")
-    torch.testing.assert_close(found, torch.tensor([0.025, 0.175, 0.1, 0.0, 0.25]))
-    torch.testing.assert_close(mining.noisy_thresholds(clean[:2], "per_class"), 1 - clean[:2])
 
 
 def test_confidence_readings():
@@ -78,18 +85,9 @@ def test_clean_wins_where_the_thresholds_cross():
     assert codes.tolist() == [mining.CLEAN, mining.NOISY, mining.NOISY]
 
 
-@st.composite
-def mined(draw):
-    seed, n, k = draw(st.integers(0, 2**31)), draw(st.integers(1, 60)), draw(st.integers(2, 8))
-    generator = torch.Generator().manual_seed(seed)
-    probs = torch.softmax(3 * torch.randn(n, k, generator=generator), 1)
-    return probs, torch.randint(k, (n,), generator=generator), torch.full((k,), 0.8)
-
-
-@settings(max_examples=60, deadline=None)
-@given(mined(), st.sampled_from(["label", "max"]))
-def test_partition_is_a_function_of_each_sample_alone(case, kind):
-    probs, labels, previous = case
+@given(st.integers(0, 2**31), st.sampled_from(["label", "max"]))
+def test_partition_is_a_function_of_each_sample_alone(seed, kind):
+    probs, labels, previous = random_probs(seed)
     clean = mining.clean_thresholds(probs, labels, previous)
     codes = mining.partition(mining.confidence(probs, labels, kind), labels, clean, 1 - clean)
     assert set(codes.tolist()) <= {0, 1, 2}
@@ -102,10 +100,9 @@ def test_partition_is_a_function_of_each_sample_alone(case, kind):
     assert torch.equal(again, codes[order])
 
 
-@settings(max_examples=60, deadline=None)
-@given(mined())
-def test_both_readings_of_eq_3_agree_on_correct_predictions(case):
-    probs, labels, _ = case
+@given(st.integers(0, 2**31))
+def test_both_readings_of_eq_3_agree_on_correct_predictions(seed):
+    probs, labels, _ = random_probs(seed)
     correct = probs.argmax(1) == labels
     torch.testing.assert_close(
         mining.confidence(probs, labels, "label")[correct], mining.confidence(probs, labels, "max")[correct]
@@ -123,39 +120,11 @@ def test_the_printed_reading_cannot_see_a_wrong_label():
     assert codes == [mining.CLEAN, mining.NOISY]
 
 
-def test_of_each_class_at_most_a_share_stays_noisy_those_of_the_lowest_confidence():
-    confidence = torch.tensor([0.3, 0.1, 0.2, 0.9, 0.05, 0.6, 0.04, 0.03])
-    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
-    c, a, n = mining.CLEAN, mining.AMBIGUOUS, mining.NOISY
-    subset = torch.tensor([n, n, n, c, n, a, n, n], dtype=torch.int8)
-    found = mining.cap_noisy(subset, confidence, labels, 0.5)  # two of four in each class
-    assert found.tolist() == [a, n, n, c, a, a, n, n]
-    assert found.dtype == torch.int8
-    assert mining.cap_noisy(subset, confidence, labels, 0.25).tolist() == [a, n, a, c, a, a, a, n]
-    assert mining.cap_noisy(subset, confidence, labels, 0.75).tolist() == subset.tolist()  # three were
-    assert mining.cap_noisy(subset, confidence, labels, 0.0).tolist() == [a, a, a, c, a, a, a, a]
-
-
-def test_of_equal_confidences_the_first_stay_noisy():
-    subset = torch.full((4,), mining.NOISY, dtype=torch.int8)
-    found = mining.cap_noisy(subset, torch.full((4,), 0.1), torch.zeros(4, dtype=torch.int64), 0.5)
-    assert found.tolist() == [mining.NOISY] * 2 + [mining.AMBIGUOUS] * 2
-
-
-@settings(max_examples=100, deadline=None)
-@given(mined(), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0]), st.sampled_from(["label", "max"]))
-def test_a_limit_moves_the_likeliest_of_the_noisy_and_nothing_else(case, share, kind):
-    probs, labels, previous = case
-    confidence = mining.confidence(probs, labels, kind)
-    before = mining.partition(confidence, labels, previous, 1 - previous / 4)  # many are noisy
-    after = mining.cap_noisy(before, confidence, labels, share)
-    moved = before != after
-    assert (before[moved] == mining.NOISY).all()
-    assert (after[moved] == mining.AMBIGUOUS).all()
-    for label in labels.unique():
-        of_class = labels == label
-        stayed = of_class & (after == mining.NOISY)
-        assert stayed.sum() <= share * of_class.sum() + 1e-6
-        if (moved & of_class).any():  # then the share is used up, by the least likely ones
-            assert stayed.sum() + 1 > share * of_class.sum()
-            assert not stayed.any() or confidence[stayed].max() <= confidence[moved & of_class].min()
+def test_rows_and_shares_of_the_subsets():
+    subset = torch.tensor([2, 0, 1, 0, 0], dtype=torch.int8)
+    rows = mining.rows_of(subset, torch.device("cpu"))
+    assert [r.tolist() for r in rows] == [[1, 3, 4], [2], [0]]
+    assert mining.shares(subset) == pytest.approx(
+        {"subset_clean": 0.6, "subset_ambiguous": 0.2, "subset_noisy": 0.2}
+    )
+    assert mining.shares(subset[1:2])["subset_noisy"] == 0.0

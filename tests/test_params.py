@@ -314,6 +314,15 @@ def test_a_data_sets_own_keys_reach_the_cells_that_read_them_and_count_as_defaul
         grid.resolve_cell(PARAMS, parse_profile(content, "test profile"), "base")
 
 
+@pytest.mark.parametrize(
+    ("noise", "schedule", "erasing"),
+    [("n00", "published", "shared"), ("n30", "published", "separate"), ("n30", "fair", "shared")],
+)
+def test_a_published_schedule_may_differ_where_labels_are_wrong(noise, schedule, erasing):
+    current = profile(x={"method": "eac", "noise": noise, "schedule": schedule})
+    assert grid.resolve_cell(PARAMS, current, "x").eac.erasing == erasing
+
+
 def test_every_published_schedule_is_valid_and_of_a_method_that_exists():
     assert set(PARAMS.published) == set(METHODS)
     for method in METHODS:

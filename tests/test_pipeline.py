@@ -82,7 +82,7 @@ def test_an_unknown_key_stops_before_anything_is_lost(workspace):
     try:
         (workspace.path / "params.yaml").write_text(before.replace("  omega:", "  omgea:"))
         output = workspace.run("dvc", "repro", expect=255)
-        assert "error: params.yaml: losses.omgea: unknown key; known here: beta, divide_by" in output
+        assert "error: params.yaml: losses.omgea: unknown key; known here: beta, drop_noisy" in output
         assert "Traceback" not in output
     finally:
         (workspace.path / "params.yaml").write_text(before)

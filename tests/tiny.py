@@ -45,6 +45,14 @@ def make_data(train: int = 30, wrong: int = 6, make: Callable[..., Samples] = ma
     return Data(("red", "green", "blue"), samples, make("valid", 6, 1), make("test", 12, 2), true)
 
 
+def random_probs(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Probabilities [N, K] and labels [N] of 1 to 60 samples, 2 to 8 classes; thresholds [K] of 0.8."""
+    generator = torch.Generator().manual_seed(seed)
+    n, k = (int(torch.randint(low, high, (), generator=generator)) for low, high in ((1, 61), (2, 9)))
+    probs = torch.softmax(3 * torch.randn(n, k, generator=generator), 1)
+    return probs, torch.randint(k, (n,), generator=generator), torch.full((k,), 0.8)
+
+
 PARAMS = load_params(Path(__file__).resolve().parents[1] / "params.yaml")
 
 

@@ -4,25 +4,15 @@ from math import log
 
 import pytest
 import torch
+from made_table import Table
 from tiny import make_batch, make_config, make_samples
-from torch import Tensor, nn
+from torch import Tensor
 
 from asm.methods.coteaching import Coteaching
 
 # Probability of the given label, 0, of four samples under each network; the rest goes to class 1.
 FIRST = [0.8, 0.5, 0.2, 0.9]
 SECOND = [0.1, 0.6, 0.7, 0.5]
-
-
-class Table(nn.Module):
-    """A network that answers an image, which is its row, with that row's logits."""
-
-    def __init__(self, of_label: list[float]) -> None:
-        super().__init__()
-        self.logits = nn.Parameter(torch.tensor([[p, 1 - p] for p in of_label]).log())
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.logits[images]
 
 
 def make_coteaching(**options) -> Coteaching:
@@ -90,8 +80,3 @@ def test_one_adam_over_the_sum_takes_the_steps_of_two():
             one.step()
     for a, b in zip(together.networks, apart.networks, strict=True):
         torch.testing.assert_close(a.logits, b.logits)
-
-
-def test_prediction_is_each_networks_softmax():
-    found = make_coteaching().predict(torch.tensor([2, 0]))
-    torch.testing.assert_close(found, torch.tensor([[[0.2, 0.8], [0.8, 0.2]], [[0.7, 0.3], [0.1, 0.9]]]))

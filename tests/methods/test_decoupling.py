@@ -4,6 +4,7 @@ from math import log
 
 import pytest
 import torch
+from made_table import Table
 from tiny import PARAMS, make_batch, make_config, make_samples
 from torch import Tensor, nn
 
@@ -13,17 +14,6 @@ from asm.methods.decoupling import Decoupling
 FIRST = [0.8, 0.7, 0.4, 0.1]
 SECOND = [0.3, 0.6, 0.9, 0.2]
 LABELS = [0, 0, 1, 1]
-
-
-class Table(nn.Module):
-    """A network that answers an image, which is its row, with that row's logits."""
-
-    def __init__(self, of_zero: list[float]) -> None:
-        super().__init__()
-        self.logits = nn.Parameter(torch.tensor([[p, 1 - p] for p in of_zero]).log())
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.logits[images]
 
 
 def make_decoupling(first=FIRST, second=SECOND, **options) -> Decoupling:
@@ -99,8 +89,3 @@ def test_the_loss_is_divided_by_at_least_a_share_of_the_batch():
         assert found["net1"].item() == pytest.approx(expected / divisor)
     warm = losses(make_decoupling(smallest_share=0.0), 1)["net1"]
     assert losses(make_decoupling(smallest_share=1.0), 1)["net1"].item() == pytest.approx(warm.item())
-
-
-def test_prediction_is_each_networks_softmax():
-    found = make_decoupling().predict(torch.tensor([2, 0]))
-    torch.testing.assert_close(found, torch.tensor([[[0.4, 0.6], [0.8, 0.2]], [[0.9, 0.1], [0.3, 0.7]]]))

@@ -94,8 +94,13 @@ def test_class_similarity_is_the_mean_cosine_to_the_others_scaled_by_row():
     found = dmue.class_similarity(features, one_hot)
     torch.testing.assert_close(found[0], torch.tensor([-low / (0.6 - low), 0.0, 1.0]))
     # sample 4 is the only one of class 2: class 0 (.6 + .8) / 2, class 1 (1.4 h - .6) / 2, class 2 none
-    assert 1.4 * h - 0.6 < 1.4
+    low4 = (1.4 * h - 0.6) / 2
+    assert low4 < 0.7
     torch.testing.assert_close(found[4], torch.tensor([1.0, 0.0, 0.0]))
+    # with itself: sample 0's class 0 (1 + 0) / 2, class 1 as before; sample 4's class 2 is itself alone, 1
+    found = dmue.class_similarity(features, one_hot, with_itself=True)
+    torch.testing.assert_close(found[0], torch.tensor([(0.5 - low) / (0.6 - low), 0.0, 1.0]))
+    torch.testing.assert_close(found[4], torch.tensor([(0.7 - low4) / (1 - low4), 0.0, 1.0]))
 
 
 def test_class_similarity_of_two_samples_is_finite_with_its_gradient():
@@ -253,12 +258,24 @@ def test_prediction_is_the_target_branch_without_score():
 
 
 @pytest.mark.parametrize("train", [True, False])
-def test_the_uncertainty_module_is_trained_or_stays(train):
+def test_the_uncertainty_module_and_the_neck_are_trained_or_stay(train):
     method = make(dmue={"train_uncertainty": train})
     found = method.losses(make_batch(make_data().train, [0, 1, 2, 3]))
     found["total"].backward()
-    assert all((p.grad is not None) == train for p in method.uncertainty.parameters())
+    for module in (method.uncertainty, method.neck):
+        assert all((p.grad is not None) == train for p in module.parameters())
     assert method.networks[0].stem[0].weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("itself", [True, False])
+def test_the_score_sees_the_similarity_with_or_without_the_sample_itself(itself):
+    method = make(dmue={"self_similarity": itself})
+    seen = []
+    method.uncertainty.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, :3]))
+    features = torch.randn(4, 32, generator=torch.Generator().manual_seed(0))
+    method.scores(features, Y)
+    one_hot = torch.eye(3)[Y]
+    torch.testing.assert_close(seen[0], dmue.class_similarity(features, one_hot, itself))
 
 
 @pytest.mark.parametrize("compared", ["features", "logits"])

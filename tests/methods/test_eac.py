@@ -142,12 +142,6 @@ def test_each_view_has_its_own_batch_statistics():
     assert method.networks[0].stem[1].num_batches_tracked == 2
 
 
-def test_prediction_is_the_networks_softmax():
-    method = make_method("eac").eval()
-    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(method.predict(images)[0], method.networks[0](images).softmax(1))
-
-
 def test_its_own_schedule_adds_noise_to_half_of_the_images_and_flips_none():
     augment = PARAMS.published["eac"]["augment"] | {"erasing": 0.0}
     samples = make_data(train=600, wrong=0).train

@@ -8,7 +8,16 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import PARAMS, make_batch, make_config, make_data, make_method
+from tiny import (
+    HEAD,
+    PARAMS,
+    make_bank_samples,
+    make_batch,
+    make_config,
+    make_data,
+    make_method,
+    make_samples,
+)
 
 from asm import methods
 from asm.grid.params import METHODS
@@ -24,6 +33,12 @@ TWO_NETWORKS = sorted(name for name, method in METHODS.items() if method.num_net
 OWN = {"dmue": {"similarity_weight": 1.0}}
 FALLING = {"dmue": "loss_aux"}
 FOLDER = Path(methods.__file__).parent
+INPUTS = [  # every method with each of the inputs that it takes: what `training` says, and its samples
+    pytest.param(name, training, make, id=f"{name}-{kind}")
+    for name in sorted(METHODS)
+    for kind, training, make in (("images", {}, make_samples), ("features", HEAD, make_bank_samples))
+    if kind == "images" or not METHODS[name].needs_pixels
+]
 
 
 def run(config, data, folder: Path) -> Path:
@@ -32,7 +47,7 @@ def run(config, data, folder: Path) -> Path:
 
 
 def test_every_method_has_one_file_with_a_docstring_and_the_other_way_round():
-    files = {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "base"}
+    files = {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "base", "config"}
     assert files == set(METHODS)
     for name in files:
         assert ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text())), name
@@ -95,11 +110,11 @@ def test_stopped_after_any_epoch_it_goes_on_to_the_same_bytes(tmp_path, name, mo
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", sorted(METHODS))
-def test_odd_batches_give_finite_losses_and_gradients(name, precision):
+@pytest.mark.parametrize(("name", "training", "make"), INPUTS)
+def test_odd_batches_give_finite_losses_and_gradients(name, training, make, precision):
     """Batches of two, of one class, of one origin; after warm-up, whatever the mining made of them."""
-    data = make_data()
-    method = make_method(name, data, training={"warmup_epochs": 1, "precision": precision})
+    data = make_data(make=make)
+    method = make_method(name, data, training={**training, "precision": precision})
     for epoch in (1, 2, 4):
         method.start_epoch(epoch)
         method.train()
@@ -112,11 +127,29 @@ def test_odd_batches_give_finite_losses_and_gradients(name, precision):
             assert all(p.grad is None or p.grad.isfinite().all() for p in method.parameters()), (epoch, rows)
 
 
+@pytest.mark.parametrize(("name", "training", "make"), INPUTS)
+def test_predictions_of_many_are_those_of_evaluation_and_change_nothing(name, training, make):
+    """Also of a method that is training: each network's softmax, with the running statistics."""
+    data = make_data(train=12, make=make)
+    method = make_method(name, data, training=training)
+    before = {key: value.clone() for key, value in method.state_dict().items()}
+    found = method.train().predict_all(data.train.faces)
+    assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
+    with torch.no_grad():
+        logits = method.eval().logits(method.plain(data.train.faces))
+    torch.testing.assert_close(found, torch.stack(logits).softmax(-1))
+    torch.testing.assert_close(method.train().predict_all(data.train.faces[:2]), found[:, :2])
+
+
 @pytest.mark.parametrize("name", PEERS)
 def test_it_trains_in_its_published_schedule(name):
     """The optimiser, sampling and views of `published`; its epochs and batch size are for a GPU."""
     data = make_data()
-    own = {section: keys for section, keys in PARAMS.published.get(name, {}).items() if section != "training"}
+    own = {
+        section: keys
+        for section, keys in PARAMS.published[name].items()
+        if section not in ("training", "with_noise")
+    }
     method = make_method(name, data, **own)
     optimizer = build_optimizer(method, method.config.optimizer)
     before = [p.detach().clone() for p in method.parameters()]

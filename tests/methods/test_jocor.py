@@ -75,10 +75,3 @@ def test_nothing_is_dropped_in_the_first_epoch():
     later, _, _ = run(epoch=2, forget_rate=0.5)
     assert first == whole
     assert later["total"] < first["total"]
-
-
-def test_prediction_is_each_networks_softmax():
-    method = make_method("jocor")
-    method.logits = lambda images: [P1.log(), P2.log() + 3]
-    found = method.predict(torch.zeros(4, 3, 32, 32))
-    torch.testing.assert_close(found, torch.stack([P1, P2]))

@@ -68,10 +68,9 @@ KL = 0.25 * LOG2
 MSE = 2 / 16 / 3
 
 
-@pytest.mark.parametrize("forward", ["split", "joint"])
 @pytest.mark.parametrize("epoch", [1, 4])
-def test_the_loss_is_the_mean_over_the_networks_of_each_subsets_loss(views, forward, epoch):
-    found = losses(make_man(views[0], forward=forward, omega=0.5, gamma=3.0), epoch=epoch)
+def test_the_loss_is_the_mean_over_the_networks_of_each_subsets_loss(views, epoch):
+    found = losses(make_man(views[0], omega=0.5, gamma=3.0), epoch=epoch)
     weight = 0.9 * math.exp(-0.65 * (1 - epoch / 3.6) ** 2)  # 4 epochs, ramp to 0.9 of them and not clipped
     mut = (1 - weight) * CE + weight * KL
     assert found["sup"].item() == pytest.approx(CE)
@@ -130,7 +129,9 @@ def test_the_label_of_a_noisy_sample_is_never_used(views):
 def test_two_right_predictions_are_clean_one_ambiguous_none_noisy():
     right, wrong = [0.5, 0.3, 0.2], [0.1, 0.3, 0.6]
     probs = torch.tensor([[right, right, wrong, wrong], [right, wrong, right, wrong]])
-    found = make_method("man").mine(probs, torch.zeros(4, dtype=torch.int64)).subset
+    mined = make_method("man").mine(probs, torch.zeros(4, dtype=torch.int64))
+    assert mined.confidence is mined.clean_threshold is mined.noisy_threshold is None
+    found = mined.subset
     assert found.dtype == torch.int8
     assert found.tolist() == [CLEAN, AMBIGUOUS, AMBIGUOUS, NOISY]
 
@@ -162,10 +163,9 @@ def mining_images(epoch: int, faces: torch.Tensor, **sections) -> torch.Tensor:
     return seen[0]
 
 
-def test_mining_sees_weak_views_that_seed_and_epoch_decide_or_plain_ones():
+def test_mining_sees_weak_views_that_seed_and_epoch_decide():
     faces = make_data().train.faces
     plain = views_module.evaluation_view(faces)
-    assert mining_images(2, faces, man={"mining_view": "eval"}).equal(plain)
     weak = mining_images(2, faces)
     changed = (weak != plain).flatten(1).any(dim=1)
     assert 15 < changed.sum() <= 30  # flipped or erased: 3 in 4
@@ -174,18 +174,12 @@ def test_mining_sees_weak_views_that_seed_and_epoch_decide_or_plain_ones():
     assert not mining_images(2, faces, seed=1).equal(weak)
 
 
-def test_prediction_is_each_networks_softmax(views):
-    found = make_man(views[0]).predict(views[0][:1])
-    assert found.shape == (2, 1, 3)
-    assert found.flatten().tolist() == pytest.approx([0.5, 0.25, 0.25, 0.25, 0.5, 0.25])
-
-
 ROWS = list(range(8))
 
 
-def passes(image_size: int, codes: list[int], **options) -> list[int]:
+def passes(image_size: int, codes: list[int]) -> list[int]:
     """Sizes of one step's forward passes of each network, as its first BatchNorm sees them."""
-    method = make_method("man", man=options, training={"image_size": image_size}).train()
+    method = make_method("man", training={"image_size": image_size}).train()
     data = make_data()
     faces = data.train.faces[:8].repeat(1, 2, 2, 1)[:, :image_size, :image_size]
     batch = make_batch(data.train, ROWS)
@@ -203,10 +197,9 @@ THREE_THREE_TWO = [CLEAN, NOISY, CLEAN, AMBIGUOUS, AMBIGUOUS, CLEAN, NOISY, AMBI
 ONE_NOISY = [CLEAN] * 4 + [AMBIGUOUS] * 3 + [NOISY]
 
 
-def test_split_sends_each_subset_through_by_itself_joint_all_together():
+def test_each_subset_goes_through_by_itself():
     # clean, noisy weak, noisy strong, ambiguous; each through network 1 and network 2
     assert passes(32, THREE_THREE_TWO) == [3, 3, 2, 2, 2, 2, 3, 3]
-    assert passes(32, THREE_THREE_TWO, forward="joint") == [10, 10]
 
 
 def test_a_lone_sample_goes_with_the_others_only_where_its_last_map_is_one_pixel():
@@ -216,17 +209,6 @@ def test_a_lone_sample_goes_with_the_others_only_where_its_last_map_is_one_pixel
 
 def test_an_empty_subset_is_not_sent_through():
     assert passes(32, [AMBIGUOUS] * 8) == [8, 8]
-
-
-def test_split_and_joint_agree_with_frozen_batch_norm():
-    found = []
-    for forward in ("split", "joint"):
-        method = make_method("man", man={"forward": forward}).eval()
-        method.subset = torch.tensor(THREE_THREE_TWO, dtype=torch.int8)
-        found.append(method.losses(make_batch(method.samples, ROWS)))
-    for name, value in found[0].items():
-        torch.testing.assert_close(value, found[1][name])
-        assert value > 0
 
 
 def test_the_weak_view_is_drawn_before_the_strong_one(monkeypatch):

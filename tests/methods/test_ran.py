@@ -51,20 +51,11 @@ def test_regions_are_the_published_shares_of_the_image_and_the_whole_face_comes_
     torch.testing.assert_close(found[1::2, :2], found[::2, :2] + 100)
 
 
-def test_the_attended_features_when_divided_by_the_sum():
-    # F = (ln 3, 0): mu = (3/4, 1/2), F_m = 3/4 ln 3 / (5/4) = 3/5 ln 3.
-    # nu = sigmoid(F_i + 5/3 F_m) = sigmoid(2 ln 3), sigmoid(ln 3) = 9/10, 3/4; mu nu = 27/40, 15/40
-    method = one_feature((1.0, 5 / 3), own=1.0, attention="sum")
-    out, mu = method.attend(torch.tensor([LN3, 0.0]).view(2, 1, 1))
-    assert mu.flatten().tolist() == pytest.approx([0.75, 0.5])
-    assert out[0].tolist() == pytest.approx([27 / 42 * LN3, 0.6 * LN3])
-
-
 def test_the_attended_features_with_a_softmax_over_the_regions():
     # mu = softmax(3/4, 1/2): the first is m = 1 / (1 + e^-1/4), and F_m = m ln 3.
     # nu = softmax(sigmoid(F_i + F_m / m)) = softmax(9/10, 3/4): the first is n = 1 / (1 + e^-.15)
     m, n = 1 / (1 + math.exp(-0.25)), 1 / (1 + math.exp(-0.15))
-    method = one_feature((1.0, 1 / m), own=1.0, attention="softmax")
+    method = one_feature((1.0, 1 / m), own=1.0)
     out, mu = method.attend(torch.tensor([LN3, 0.0]).view(2, 1, 1))
     assert mu.flatten().tolist() == pytest.approx([m, 1 - m])
     share = m * n / (m * n + (1 - m) * (1 - n))
@@ -110,10 +101,9 @@ def test_inference_averages_the_same_regions_of_the_evaluation_view(regions, sha
     assert found[1].tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("attention", ["softmax", "sum"])
-def test_gradient_reaches_the_network_and_both_attentions(attention):
+def test_gradient_reaches_the_network_and_both_attentions():
     data = make_data()
-    method = make_method("ran", data, ran={"attention": attention})
+    method = make_method("ran", data)
     method.losses(make_batch(data.train, [0, 1, 2, 3]))["total"].backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in method.parameters())
 

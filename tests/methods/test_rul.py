@@ -119,20 +119,6 @@ def test_labels_are_replaced_by_the_unmixed_prediction_from_the_next_epoch_on():
     assert method.samples.labels.tolist() == LABELS
 
 
-def test_at_once_new_labels_are_used_in_the_same_step():
-    method = make_rul(relabel_visible="at_once")
-    assert step(method).item() == pytest.approx(mixed_loss(0.25, [0, 2]))
-    assert method.start_epoch(4) == {"relabelled": 0.5}
-
-
-def test_at_once_a_later_visit_in_the_same_epoch_starts_from_the_new_label():
-    method = make_rul(relabel_visible="at_once")
-    step(method)
-    unsure = [math.log(p) for p in (0.4, 0.35, 0.25)]  # within the margin of every class
-    method.networks[0].rows.data[:, :3] = torch.tensor(unsure)
-    assert step(method).item() == pytest.approx(-(math.log(0.4) + math.log(0.25)) / 2)  # of the labels 0 2
-
-
 def test_a_later_visit_that_finds_nothing_does_not_undo_a_new_label():
     method = make_rul()
     step(method)

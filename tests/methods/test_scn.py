@@ -119,34 +119,12 @@ def test_new_labels_are_used_from_the_next_epoch_on():
     assert method.samples.labels.tolist() == LABELS
 
 
-def test_at_once_new_labels_are_used_in_the_same_step():
-    method = make_scn(relabel_visible="at_once")
-    assert step(method)["ce"].item() == pytest.approx(mean_ce(RELABELLED))
-    assert method.start_epoch(4) == {"relabelled": 0.75}
-
-
-def test_at_once_a_later_visit_in_the_same_epoch_starts_from_the_new_label():
-    method = make_scn(relabel_visible="at_once")
-    step(method)
-    unsure = [math.log(p) / 0.5 for p in (0.4, 0.35, 0.25)] + [0.0]  # within the margin of every class
-    method.networks[0].given.data[:] = torch.tensor(unsure)
-    expected = -(math.log(0.4) + 2 * math.log(0.35) + math.log(0.25)) / 4  # of the labels 0 1 2 1
-    assert step(method)["ce"].item() == pytest.approx(expected)
-    assert method.next_labels.tolist() == RELABELLED
-
-
 def test_a_later_visit_that_finds_nothing_does_not_undo_a_new_label():
     method = make_scn()
     step(method)
     method.networks[0].given.data.zero_()
     step(method)
     assert method.next_labels.tolist() == RELABELLED
-
-
-def test_only_the_low_group_is_relabelled_where_the_paper_says_so():
-    method = make_scn(relabel_group="low")  # rows 2 and 3
-    step(method)
-    assert method.next_labels.tolist() == [1, 1, 2, 1]
 
 
 def test_the_margin_of_relabelling():
