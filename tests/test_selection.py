@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny import make_samples
 
 from asm.parts import selection
 
@@ -60,3 +61,28 @@ def test_rows_are_relabelled_where_they_changed():
     rows, new = torch.tensor([3, 0, 3, 1, 4, 4]), torch.tensor([6, 5, 7, 8, 1, 2])
     selection.relabel_rows(labels, rows, new, torch.tensor([False, True, True, False, True, True]))
     assert labels.tolist() == [5, 1, 2, 7, 2]
+
+
+class Relabelling(selection.Relabels, torch.nn.Module):
+    """Three samples with labels 0, 1 and 2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.samples = make_samples("train", 3, 0)
+        self.keep_labels(self.samples)
+
+
+SURE = torch.tensor([[0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
+
+
+def test_new_labels_are_learnt_from_the_next_epoch_on_and_stay():
+    method, other = Relabelling(), Relabelling()
+    rows = torch.tensor([2, 0])
+    method.propose(rows, method.labels[rows], SURE, 0.2)
+    assert method.labels.tolist() == [0, 1, 2]
+    method.propose(rows, method.labels[rows], torch.full((2, 3), 1 / 3), 0.2)  # a later visit finds nothing
+    other.load_state_dict(method.state_dict())  # they travel with the state
+    for each in (method, other):
+        assert each.start_epoch(2) == {"relabelled": pytest.approx(2 / 3)}
+        assert each.labels.tolist() == [2, 1, 1]
+        assert each.samples.labels.tolist() == [0, 1, 2]

@@ -20,7 +20,7 @@ from asm.basics.yaml import Section, Share, Size
 from asm.methods.base import Batch, Method
 from asm.methods.config import CellConfig
 from asm.parts.batches import Samples
-from asm.parts.selection import relabel, relabel_rows
+from asm.parts.selection import Relabels
 
 
 class Options(Section):
@@ -32,7 +32,7 @@ class Options(Section):
     relabel_margin: Share
 
 
-class RUL(Method):
+class RUL(Relabels, Method):
     title = "RUL"
     sections = {"rul": Options}
 
@@ -45,13 +45,7 @@ class RUL(Method):
         self.mean_head = _head(channels, side, config.rul.embedding, config.rul.dropout)
         self.log_variance_head = _head(channels, side, config.rul.embedding, config.rul.dropout)
         network.head = nn.Linear(config.rul.embedding, num_classes)
-        self.register_buffer("labels", samples.labels.clone())  # of the training samples in this epoch
-        self.register_buffer("next_labels", samples.labels.clone())
-
-    def start_epoch(self, epoch: int) -> dict[str, float]:
-        """Make the last epoch's new labels visible; returns the share of labels changed so far."""
-        self.labels.copy_(self.next_labels)
-        return {"relabelled": float((self.labels != self.samples.labels).float().mean())}
+        self.keep_labels(samples)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The add-up loss of a random pairing of the batch; relabels the batch."""
@@ -63,8 +57,7 @@ class RUL(Method):
         y = self.labels[batch.rows]
         if options.relabel and batch.epoch > self.config.training.warmup_epochs:
             probs = network.head(mu).detach().float().softmax(dim=1)
-            new = relabel(probs, y, options.relabel_margin)
-            relabel_rows(self.next_labels, batch.rows, new, new != y)
+            self.propose(batch.rows, y, probs, options.relabel_margin)
         partner = torch.randperm(len(y), generator=batch.generator).to(y.device)
         z = network.head(mix(mu, uncertainty, partner)).float()
         return {"total": 0.5 * F.cross_entropy(z, y) + 0.5 * F.cross_entropy(z, y[partner])}

@@ -8,7 +8,7 @@ class with a clearly higher probability than its label's takes that class as its
 - `ce_weight`, `ranking_weight`: both 1 as released; the paper weighs them to a sum of 1.
 - As released any sample may be relabelled (the paper: those of the low-importance group), and new labels are
   learnt from the next epoch on.
-- A new label stays until another one replaces it; evaluation never uses it. As released.
+- Evaluation never uses a new label. As released.
 - The importance scales the classifier's bias too, as released.
 - Noise (`augment.gaussian_noise`) is white, of standard deviation 5.5 of 255; the released code adds it to
   100-px images, cuts it to whole numbers and enlarges: 3.7, neighbours correlated by .75.
@@ -24,7 +24,7 @@ from asm.basics.yaml import Section, Share, Weight
 from asm.methods.base import Batch, Method
 from asm.methods.config import CellConfig
 from asm.parts.batches import Samples
-from asm.parts.selection import relabel, relabel_rows
+from asm.parts.selection import Relabels
 
 
 class Options(Section):
@@ -38,7 +38,7 @@ class Options(Section):
     relabel_margin: Share  # delta_2
 
 
-class SCN(Method):
+class SCN(Relabels, Method):
     title = "SCN"
     sections = {"scn": Options}
 
@@ -47,13 +47,7 @@ class SCN(Method):
     ) -> None:
         super().__init__(config, networks, num_classes, samples)
         self.importance = nn.Sequential(nn.Linear(networks[0].head.in_features, 1), nn.Sigmoid())
-        self.register_buffer("labels", samples.labels.clone())  # of the training samples in this epoch
-        self.register_buffer("next_labels", samples.labels.clone())
-
-    def start_epoch(self, epoch: int) -> dict[str, float]:
-        """Make the last epoch's new labels visible; returns the share of labels changed so far."""
-        self.labels.copy_(self.next_labels)
-        return {"relabelled": float((self.labels != self.samples.labels).float().mean())}
+        self.keep_labels(samples)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy of the weighted logits and the ranking of their weights; relabels the batch."""
@@ -62,8 +56,7 @@ class SCN(Method):
         high, low = importance_groups(importance, options.high_share)
         y = self.labels[batch.rows]
         if options.relabel and batch.epoch > self.config.training.warmup_epochs:
-            new = relabel(z.detach().softmax(dim=1), y, options.relabel_margin)
-            relabel_rows(self.next_labels, batch.rows, new, new != y)
+            self.propose(batch.rows, y, z.detach().softmax(dim=1), options.relabel_margin)
         ce = F.cross_entropy(z, y)
         ranking = rank_regularisation(importance, high, low, options.margin)
         total = options.ce_weight * ce + options.ranking_weight * ranking

@@ -3,6 +3,28 @@
 import torch
 from torch import Tensor
 
+from asm.parts.batches import Samples
+
+
+class Relabels:
+    """Part of a method that replaces labels by SCN's rule; new ones are learnt from the next epoch on, and
+    stay until others replace them."""
+
+    def keep_labels(self, samples: Samples) -> None:
+        """At the end of the constructor."""
+        self.register_buffer("labels", samples.labels.clone())  # of the training samples in this epoch
+        self.register_buffer("next_labels", samples.labels.clone())
+
+    def start_epoch(self, epoch: int) -> dict[str, float]:
+        """Make the last epoch's new labels visible; returns the share of labels changed so far."""
+        self.labels.copy_(self.next_labels)
+        return {"relabelled": float((self.labels != self.samples.labels).float().mean())}
+
+    def propose(self, rows: Tensor, y: Tensor, probs: Tensor, margin: float) -> None:
+        """Labels of the next epoch for rows [B] with labels `y` [B], from probabilities [B, K]."""
+        new = relabel(probs, y, margin)
+        relabel_rows(self.next_labels, rows, new, new != y)
+
 
 def relabel(probs: Tensor, labels: Tensor, margin: float) -> Tensor:
     """SCN's rule: the predicted class where its probability exceeds the label's by more than `margin`.

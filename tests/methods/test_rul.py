@@ -119,22 +119,6 @@ def test_labels_are_replaced_by_the_unmixed_prediction_from_the_next_epoch_on():
     assert method.samples.labels.tolist() == LABELS
 
 
-def test_a_later_visit_that_finds_nothing_does_not_undo_a_new_label():
-    method = make_rul()
-    step(method)
-    method.networks[0].rows.data.zero_()
-    step(method)
-    assert method.next_labels.tolist() == [0, 2]
-
-
-def test_labels_follow_the_rows_of_the_training_set():
-    method = make_rul()
-    method.losses(
-        make_batch(method.samples, [1, 0])
-    )  # now the second sample is predicted as 0, the first as 2
-    assert method.next_labels.tolist() == [2, 0]
-
-
 def test_nothing_is_relabelled_during_warm_up_below_the_margin_or_when_switched_off():
     method = make_rul()
     step(method, epoch=1)
@@ -146,14 +130,6 @@ def test_nothing_is_relabelled_during_warm_up_below_the_margin_or_when_switched_
     method = make_rul(relabel_margin=0.49)  # .7 - .2 = .5
     step(method, epoch=2)
     assert method.next_labels.tolist() == [0, 2]
-
-
-def test_new_labels_travel_with_the_state():
-    method, other = make_rul(), make_rul()
-    step(method)
-    other.load_state_dict(method.state_dict())
-    other.start_epoch(4)
-    assert other.labels.tolist() == [0, 2]
 
 
 def test_it_has_as_many_parameters_as_the_released_network():

@@ -119,14 +119,6 @@ def test_new_labels_are_used_from_the_next_epoch_on():
     assert method.samples.labels.tolist() == LABELS
 
 
-def test_a_later_visit_that_finds_nothing_does_not_undo_a_new_label():
-    method = make_scn()
-    step(method)
-    method.networks[0].given.data.zero_()
-    step(method)
-    assert method.next_labels.tolist() == RELABELLED
-
-
 def test_the_margin_of_relabelling():
     method = make_scn(relabel_margin=0.1)
     step(method)
@@ -142,27 +134,6 @@ def test_nothing_is_relabelled_during_warm_up_or_when_switched_off():
     method = make_scn(relabel=False)
     step(method)
     assert method.next_labels.tolist() == LABELS
-
-
-def test_new_labels_travel_with_the_state():
-    method, other = make_scn(), make_scn()
-    step(method)
-    other.load_state_dict(method.state_dict())
-    other.start_epoch(4)
-    assert other.labels.tolist() == RELABELLED
-
-
-def test_labels_follow_the_rows_of_the_training_set():
-    method = make_method("scn", make_data())
-    batch = make_batch(method.samples, [7, 4, 8])
-    method.next_labels[[7, 4, 8]] = (method.next_labels[[7, 4, 8]] + 1) % 3
-    method.start_epoch(1)
-    changed = (method.labels != method.samples.labels).nonzero().flatten()
-    assert changed.tolist() == [4, 7, 8]
-    method.eval()
-    _, z = method.weighted_logits(method.weak(make_batch(method.samples, [7, 4, 8])))
-    expected = -z.log_softmax(1)[torch.arange(3), method.labels[[7, 4, 8]]].mean()
-    torch.testing.assert_close(method.losses(batch)["ce"], expected)
 
 
 def test_the_importance_does_not_change_the_predicted_class():
