@@ -26,7 +26,6 @@ from asm.training import cell
 from asm.training.epoch import run_epoch
 from asm.training.optimization import build_optimizer, set_rates
 
-CPU = torch.device("cpu")
 PEERS = sorted(set(METHODS) - {"baseline", "asm"})
 TWO_NETWORKS = sorted(name for name, method in METHODS.items() if method.num_networks == 2)
 # DMUE's weights are made for batches of 72, and the share of each of its losses changes with the epoch
@@ -39,11 +38,6 @@ INPUTS = [  # every method with each of the inputs that it takes: what `training
     for kind, training, make in (("images", {}, make_samples), ("features", HEAD, make_bank_samples))
     if kind == "images" or not METHODS[name].needs_pixels
 ]
-
-
-def run(config, data, folder: Path) -> Path:
-    cell.train(config, data, None, folder / "out", folder / "ck", folder / "timing.csv", CPU)
-    return folder / "out"
 
 
 def test_every_method_has_one_file_with_a_docstring_and_the_other_way_round():
@@ -73,10 +67,11 @@ def test_no_parameter_is_dead(name):
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_it_learns_and_its_predictions_are_probabilities(tmp_path, name):
+def test_it_learns_and_its_predictions_are_probabilities(tmp_path, train_cell, name):
     data = make_data(train=120, wrong=6)
     own = {name: OWN[name]} if name in OWN else {}
-    out = run(make_config(name, training={"epochs": 8, "warmup_epochs": 3}, **own), data, tmp_path)
+    train_cell(make_config(name, training={"epochs": 8, "warmup_epochs": 3}, **own), data, tmp_path)
+    out = tmp_path / "out"
     history = pd.read_csv(out / "history.csv")
     assert np.isfinite(history["loss_total"]).all()
     falling = history[FALLING.get(name, "loss_total")]
@@ -89,9 +84,9 @@ def test_it_learns_and_its_predictions_are_probabilities(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_stopped_after_any_epoch_it_goes_on_to_the_same_bytes(tmp_path, name, monkeypatch):
+def test_stopped_after_any_epoch_it_goes_on_to_the_same_bytes(tmp_path, train_cell, name, monkeypatch):
     config, real, saves = make_config(name), cell.checkpoint.save, []
-    whole = run(config, make_data(), tmp_path / "whole")
+    whole = train_cell(config, make_data(), tmp_path / "whole")
 
     def stop_after_saving(state, path):
         real(state, path)
@@ -101,12 +96,10 @@ def test_stopped_after_any_epoch_it_goes_on_to_the_same_bytes(tmp_path, name, mo
     monkeypatch.setattr(cell.checkpoint, "save", stop_after_saving)
     for _ in range(config.training.epochs):
         with pytest.raises(KeyboardInterrupt):
-            run(config, make_data(), tmp_path / "stopped")
+            train_cell(config, make_data(), tmp_path / "stopped")
     monkeypatch.undo()
     assert len(saves) == config.training.epochs
-    resumed = run(config, make_data(), tmp_path / "stopped")
-    for path in whole.iterdir():
-        assert (resumed / path.name).read_bytes() == path.read_bytes(), path.name
+    assert train_cell(config, make_data(), tmp_path / "stopped") == whole
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -170,10 +163,10 @@ def test_where_the_release_augments_nothing_its_schedule_shows_the_faces_as_they
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_labels_of_the_training_set_stay_as_given(tmp_path, name):
+def test_labels_of_the_training_set_stay_as_given(tmp_path, train_cell, name):
     data = make_data()
-    before = data.train.labels.clone()
-    out = run(make_config(name), data, tmp_path)
+    before, out = data.train.labels.clone(), tmp_path / "out"
+    train_cell(make_config(name), data, tmp_path)
     assert torch.equal(data.train.labels, before)
     assert np.load(out / "train_predictions.npz")["given"].tolist() == before.tolist()
     assert load_file(out / "weights.safetensors")

@@ -71,49 +71,46 @@ def test_the_default_temperature_is_4_and_its_square_scales_the_gradient():
     assert z1.grad[1].tolist() == pytest.approx([0, 0, 0], abs=1e-7)
 
 
-def test_alpha_rises_over_its_share_of_the_epochs_and_stays():
-    method = make_method("nct", training={"epochs": 200})
-    alphas = [method.start_epoch(epoch)["alpha"] for epoch in (1, 11, 21, 22, 200)]
-    # e counted from 0, to 20 of 200: .9 exp(-5), .9 exp(-5/4), then .9
-    assert alphas == pytest.approx([0.9 * math.exp(-5), 0.9 * math.exp(-1.25), 0.9, 0.9, 0.9])
+@pytest.mark.parametrize(
+    ("epochs", "options", "at", "expected"),
+    [
+        # e counted from 0, to 20 of 200: .9 exp(-5), .9 exp(-5/4), then .9
+        (200, {}, (1, 11, 21, 22, 200), [math.exp(-5), math.exp(-1.25), 1, 1, 1]),
+        # the constants that ASM cites: .9 exp(-.65) at first
+        (
+            100,
+            {"beta": 0.65, "ramp_end": 0.9},
+            (1, 46, 91, 100),
+            [math.exp(-0.65), math.exp(-0.65 / 4), 1, 1],
+        ),
+    ],
+)
+def test_alpha_rises_over_its_share_of_the_epochs_and_stays(epochs, options, at, expected):
+    method = make_method("nct", training={"epochs": epochs}, nct=options)
+    found = [method.start_epoch(epoch)["alpha"] / 0.9 for epoch in at]
+    assert found == pytest.approx(expected)
 
 
-def test_alpha_with_the_constants_that_asm_cites():
-    method = make_method("nct", training={"epochs": 100}, nct={"beta": 0.65, "ramp_end": 0.9})
-    alphas = [method.start_epoch(epoch)["alpha"] for epoch in (1, 46, 91, 100)]
-    assert alphas == pytest.approx([0.9 * math.exp(-0.65), 0.9 * math.exp(-0.65 / 4), 0.9, 0.9])
-
-
-def test_the_replaced_share_is_constant_in_the_warm_up_and_then_rises_with_the_logarithm():
-    method = make_method("nct", training={"epochs": 10, "warmup_epochs": 3})
-    rates = [method.start_epoch(epoch)["flip_rate"] for epoch in range(1, 11)]
-    assert rates[:3] == [0.2] * 3
-    # seven epochs follow, t = 0 .. 6: .2 + .5 log(t) / log 7, from t = 1 on
-    assert rates[3:] == pytest.approx([0.2, *(0.2 + 0.5 * math.log(t) / math.log(7) for t in range(1, 7))])
-    assert rates == sorted(rates)
-
-
-def test_the_replaced_share_in_the_released_schedule():
-    # 200 epochs, 3 of them warm-up: at the released epochs 3, 4, 5 and 199, counted from 0
-    method = make_method("nct", training={"epochs": 200, "warmup_epochs": 3})
-    rates = [method.start_epoch(epoch)["flip_rate"] for epoch in (4, 5, 6, 200)]
-    assert rates == pytest.approx([0.2, 0.2, 0.26560, 0.69952], abs=1e-5)
-
-
-@pytest.mark.parametrize("epochs", [2, 3, 4, 5])
-def test_few_epochs_after_the_warm_up_have_a_finite_share(epochs):
-    method = make_method("nct", training={"epochs": epochs, "warmup_epochs": 2})
-    rates = [method.start_epoch(epoch)["flip_rate"] for epoch in range(1, epochs + 1)]
-    assert rates[:4] == [0.2] * min(epochs, 4)
-    # of three epochs after the warm-up the last has t = 2
-    assert rates[4:] == pytest.approx(
-        [0.2 + 0.5 * math.log(2) / math.log(3)] * (epochs - 4 if epochs > 4 else 0)
-    )
-
-
-def test_a_warm_up_of_all_epochs_never_leaves_the_first_share():
-    method = make_method("nct", training={"epochs": 2, "warmup_epochs": 2})
-    assert [method.start_epoch(epoch)["flip_rate"] for epoch in (1, 2)] == [0.2, 0.2]
+@pytest.mark.parametrize(
+    ("epochs", "warmup", "at", "expected"),
+    [
+        # seven epochs follow, t = 0 .. 6: .2 + .5 log(t) / log 7, from t = 1 on
+        (10, 3, range(1, 11), [0.2] * 4 + [0.2 + 0.5 * math.log(t) / math.log(7) for t in range(1, 7)]),
+        # as released, at its epochs 3, 4, 5 and 199, counted from 0
+        (200, 3, (4, 5, 6, 200), [0.2, 0.2, 0.26560, 0.69952]),
+        # few epochs after the warm-up, of the last case three: the last has t = 2; and none
+        (3, 2, (1, 2, 3), [0.2] * 3),
+        (4, 2, (3, 4), [0.2] * 2),
+        (5, 2, (3, 4, 5), [0.2, 0.2, 0.2 + 0.5 * math.log(2) / math.log(3)]),
+        (2, 2, (1, 2), [0.2] * 2),
+    ],
+)
+def test_the_replaced_share_is_constant_in_the_warm_up_and_then_rises_with_the_logarithm(
+    epochs, warmup, at, expected
+):
+    method = make_method("nct", training={"epochs": epochs, "warmup_epochs": warmup})
+    found = [method.start_epoch(epoch)["flip_rate"] for epoch in at]
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
