@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "driver"))
 import distributed
 import job
 import pytest
+import repro
 import workers
 from distributed.scheduler import KilledWorker
 
@@ -197,6 +198,18 @@ def test_a_stage_runs_once_although_dask_calls_again_for_a_lost_result(tmp_path,
     with pytest.raises(RuntimeError, match="its worker died"):
         job.run(*arguments)
     assert out.read_text() == "x\n"
+
+
+def test_an_environment_that_was_moved_is_told(tmp_path, capsys):
+    (tmp_path / "made" / "bin").mkdir(parents=True)
+    (tmp_path / "made" / "bin" / "activate").write_text(f"VIRTUAL_ENV='{tmp_path / 'made'}'\n")
+    (tmp_path / "link").symlink_to(tmp_path / "made")
+    for folder in ("made", "link", "none"):
+        repro.warn_if_moved(tmp_path / folder)
+    assert capsys.readouterr().err == ""
+    (tmp_path / "made").rename(tmp_path / "moved")
+    repro.warn_if_moved(tmp_path / "moved")
+    assert f"{tmp_path / 'moved'}: was moved here; `dvc`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_cells_of_a_second_clone_come_back_by_dvc_and_raw_data_need_not_be_there
     # the other way round everything is up to date there, although nobody could align the faces again
     home.commit()
     home.call("dvc", "push")
-    away.call("git", "checkout", "-q", ".")
+    away.call("git", "reset", "-q", "--hard")
     away.call("git", "pull", "-q")
     away.call("dvc", "pull")
     assert away.repro() == ""
