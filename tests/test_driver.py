@@ -226,8 +226,8 @@ def test_an_environment_that_was_moved_is_told(tmp_path, capsys):
             [],
             "nvidia-smi: it failed no driver",
         ),
-        (None, "echo GPU-a; echo GPU-b", 1, ["GPU-a"], "1 of 2 GPUs can be used (torch: too old a driver)"),
-        ("7", None, 0, [], "0 of 1 GPUs can be used (torch: too old a driver)"),
+        (None, "echo GPU-a; echo GPU-b", 1, ["GPU-a"], "can be used: 1 of 2 (torch: too old a driver)"),
+        ("7", None, 0, [], "can be used: 0 of 1 (torch: too old a driver)"),
     ],
 )
 def test_gpus_are_those_that_torch_can_compute_on(tmp_path, monkeypatch, chosen, smi, computing, found, said):
@@ -238,7 +238,7 @@ def test_gpus_are_those_that_torch_can_compute_on(tmp_path, monkeypatch, chosen,
         (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{smi}\n")
         (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    torch = f"import sys; print(*range({computing})); print('too old a driver', file=sys.stderr)"
+    torch = f"import sys; print(*range({computing})); sys.exit('RuntimeError: too old a driver\\n  more')"
     monkeypatch.setattr(workers, "PROBE", torch)
     told: list[str] = []
     assert workers.gpus(told.append) == found
