@@ -29,7 +29,7 @@ from asm.training.optimization import build_optimizer  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
 # What pipeline.py copies and starts of the project's programs
-CODE, DRIVER = ("asm", "stages"), "stages/repro.py"
+CODE, DRIVER = ("asm", "stages", "driver"), "driver/repro.py"
 CLASSES, AFTER_WARMUP = 8, 11
 # Of a training set with 30 % wrong labels, as ASM splits it in the reports; the work of a step depends on the
 # number of noisy samples, which an untrained network would get wrong.

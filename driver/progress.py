@@ -7,10 +7,9 @@ import statistics
 import time
 from pathlib import Path
 
+from dvc.utils.serialize import load_yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-
-from asm.basics.yaml import read_yaml
 
 EPOCH = re.compile(
     r"^(?P<cell>[\w-]+)(?P<fold>, fold \d+ of \d+)?: "
@@ -35,7 +34,7 @@ class Seconds:
         group, _, key = stage.partition("@")
         if stage not in self._kinds:
             path = self.home / "configs" / group / f"{key}.yaml"
-            config = read_yaml(path) if path.is_file() else {}
+            config = load_yaml(path) if path.is_file() else {}
             self._kinds[stage] = (group, *(str(config.get(each)) for each in ("method", "dataset")))
         return self._kinds[stage]
 

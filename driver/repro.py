@@ -16,6 +16,18 @@ from pathlib import Path
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+def warn_if_moved(environment: Path) -> None:
+    """Tell of a virtual environment that was moved: its Python runs, its commands do not."""
+    with suppress(OSError):
+        text = (environment / "bin" / "activate").read_text(encoding="utf-8")
+        if str(environment) not in text and str(environment.resolve()) not in text:
+            print(
+                f"{environment}: was moved here; `dvc` and `source .venv/bin/activate` work again after "
+                "`rm -r .venv && make repro`",
+                file=sys.stderr,
+            )
+
+
 def main() -> None:
     """What is imported here is not imported by the workers, which load this file."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -46,6 +58,8 @@ def main() -> None:
     from asm.basics.files import denied
     from driver import bring_up_to_date
 
+    if sys.prefix != sys.base_prefix:
+        warn_if_moved(Path(sys.prefix))
     with reported():
         cluster = args.cluster and args.cluster.resolve()
         try:

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -180,10 +181,11 @@ def gpus(say: Callable[[str], None]) -> list[str]:
     if names:
         done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False)
         usable = names[: len(done.stdout.split())]
-        said = done.stderr.strip().splitlines() or ["it finds no more"]
-        why = f"torch: {said[-1]}" if len(usable) < len(names) else ""
+        if len(usable) < len(names):
+            said = re.search(r"^\S.*(Error|Warning): (.*)", done.stderr, re.MULTILINE)
+            why = f"torch: {said[2] if said else 'it finds no more'}"
     if why:
-        say(f"{len(usable)} of {len(names)} GPUs can be used ({why})")
+        say(f"GPUs that can be used: {len(usable)} of {len(names)} ({why})")
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(usable)  # the stages are not to try the others
     return usable
 

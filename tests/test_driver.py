@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "driver"))
 import distributed
 import job
 import pytest
+import repro
 import workers
 from distributed.scheduler import KilledWorker
 
@@ -199,6 +200,18 @@ def test_a_stage_runs_once_although_dask_calls_again_for_a_lost_result(tmp_path,
     assert out.read_text() == "x\n"
 
 
+def test_an_environment_that_was_moved_is_told(tmp_path, capsys):
+    (tmp_path / "made" / "bin").mkdir(parents=True)
+    (tmp_path / "made" / "bin" / "activate").write_text(f"VIRTUAL_ENV='{tmp_path / 'made'}'\n")
+    (tmp_path / "link").symlink_to(tmp_path / "made")
+    for folder in ("made", "link", "none"):
+        repro.warn_if_moved(tmp_path / folder)
+    assert capsys.readouterr().err == ""
+    (tmp_path / "made").rename(tmp_path / "moved")
+    repro.warn_if_moved(tmp_path / "moved")
+    assert f"{tmp_path / 'moved'}: was moved here; `dvc`" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("chosen", "smi", "computing", "found", "said"),
     [
@@ -213,8 +226,8 @@ def test_a_stage_runs_once_although_dask_calls_again_for_a_lost_result(tmp_path,
             [],
             "nvidia-smi: it failed no driver",
         ),
-        (None, "echo GPU-a; echo GPU-b", 1, ["GPU-a"], "1 of 2 GPUs can be used (torch: too old a driver)"),
-        ("7", None, 0, [], "0 of 1 GPUs can be used (torch: too old a driver)"),
+        (None, "echo GPU-a; echo GPU-b", 1, ["GPU-a"], "can be used: 1 of 2 (torch: too old a driver)"),
+        ("7", None, 0, [], "can be used: 0 of 1 (torch: too old a driver)"),
     ],
 )
 def test_gpus_are_those_that_torch_can_compute_on(tmp_path, monkeypatch, chosen, smi, computing, found, said):
@@ -225,7 +238,7 @@ def test_gpus_are_those_that_torch_can_compute_on(tmp_path, monkeypatch, chosen,
         (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{smi}\n")
         (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    torch = f"import sys; print(*range({computing})); print('too old a driver', file=sys.stderr)"
+    torch = f"import sys; print(*range({computing})); sys.exit('RuntimeError: too old a driver\\n  more')"
     monkeypatch.setattr(workers, "PROBE", torch)
     told: list[str] = []
     assert workers.gpus(told.append) == found

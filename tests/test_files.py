@@ -16,7 +16,7 @@ from scripts import ROOT, configure, run_here
 from tiny import make_config, strong_options, weak_options
 
 from asm.basics.errors import InputError
-from asm.basics.files import mapped, whole
+from asm.basics.files import exclusive, mapped, whole, writing
 
 
 @contextmanager
@@ -110,6 +110,36 @@ def test_on_a_full_disk_every_stage_says_so_in_one_line_and_goes_on_later(tmp_pa
         assert not [path for path in files() if "partial" in path]
     # what was kept to go on from has gone when the next stage had its results; no cell read the bank here
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["features_tiny"]
+
+
+HOLDS = """
+import sys; sys.path.insert(0, {root!r})
+from pathlib import Path
+from asm.basics.files import exclusive
+with exclusive(Path({folder!r})):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_is_one_process_own_until_it_dies(tmp_path):
+    code = HOLDS.format(root=str(ROOT), folder=str(tmp_path))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    child = subprocess.Popen([sys.executable, "-c", code], **pipes)
+    assert child.stdout.readline() == b"held\n"
+    told = rf"{tmp_path}: a run \(process {child.pid}, since 20\d\d-.*\) is at work here; wait for it"
+    with pytest.raises(InputError, match=told), exclusive(tmp_path):
+        pass
+    child.kill()
+    child.communicate()
+    with exclusive(tmp_path):
+        pass
+
+
+def test_a_folder_of_another_user_is_named_with_its_owner(tmp_path):
+    message = rf"{tmp_path}/a: Permission denied; it belongs to the user '{tmp_path.owner()}'\. Work in"
+    with pytest.raises(InputError, match=message), writing(tmp_path / "b"):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "a"))
 
 
 LEAVES_WORKERS = """

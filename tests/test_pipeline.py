@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -104,7 +103,7 @@ def test_an_experiment_retrains_exactly_the_cells_it_touches(workspace):
     assert pinned["thresholds"]["init_clean"] == 0.9
 
     diff = json.loads(workspace.run("dvc", "metrics", "diff", "--json"))
-    changed = {Path(path).stem for path in diff}
+    changed = {key.partition(".")[0] for key in diff.get("reports/metrics.json", {})}
     assert changed <= {"asm"}
     assert changed == ({"asm"} if workspace.metrics("asm") != before else set())
 
@@ -141,7 +140,7 @@ def test_two_runs_at_once_are_kept_apart_and_nothing_is_lost(workspace):
     metrics = workspace.metrics("asm")
     with exclusive(workspace.path / "checkpoints" / "asm"):
         output = workspace.run("dvc", "repro", "--force", "--single-item", "train@asm", expect=255)
-    assert f"process {os.getpid()} is at work on this; wait for it" in output
+    assert f"(process {os.getpid()}, since 20" in output
     assert "Traceback" not in output
     restored = workspace.run("dvc", "repro")
     assert "is cached - skipping run" in restored  # the removed results come back without training

@@ -316,7 +316,7 @@ def test_from_labels_to_scores_and_embedding(cell, monkeypatch):
         wrong = scores["mining"]["wrong_share"][name][-1]
         overall += history[f"subset_{name}"].iloc[-1] * (wrong or 0)
     assert overall == pytest.approx(0.25)
-    assert scores["faces"] == FACES
+    assert scores["faces"] == {**FACES, "corrected": 0}
     words = ["--config", "configs/tsne.yaml", "--run", "runs/tiny", "--out", "tsne/tiny.npz"]
     run_here(monkeypatch, cell, "tsne", *words)
     found = np.load(cell / "tsne" / "tiny.npz")
