@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> None:
     from asm.tools.export import classifier, formats
     from asm.tools.predict import photos
 
-    paths, counts = photos.find_images(args.images), photos.Counts()
+    paths = photos.find_images(args.images)
     root = args.images if args.images.is_dir() else args.images.parent
     device = all_cores()
     if args.weights.is_dir():
@@ -36,13 +36,8 @@ def run(args: argparse.Namespace) -> None:
         classify, description = formats.predictor(module), module.description
     else:
         classify, description = formats.read(args.weights)
-    photos.predict(paths, root, classify, description, args.smallest, args.out, counts, str(device))
-    print(f"{args.out / 'predictions.csv'}: {counts.faces} faces in {counts.images} images")
-    for number, what in (
-        (counts.without, "images without a face"),
-        (counts.small, f"faces below {args.smallest} pixels skipped"),
-        (counts.unreadable, "images that cannot be read"),
-        (counts.unwritten, "annotated images that cannot be written"),
-    ):
+    found = photos.predict(paths, root, classify, description, args.smallest, args.out, str(device))
+    print(f"{args.out / 'predictions.csv'}: {found.pop('faces')} faces in {found.pop('images')} images")
+    for what, number in found.items():
         if number:
             print(f"note: {number} {what}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import mimetypes
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,18 +27,6 @@ SURE = 0.9  # MTCNN's probability from which a box counts as a face
 TABLE, ANNOTATED = "predictions.csv", "images"
 COLUMNS = ("image", "face", "x1", "y1", "x2", "y2", "detection", "expression", "probability", "reading")
 SURE_COLOUR, UNSURE_COLOUR = "#2ca02c", "#ff7f0e"
-
-
-@dataclass
-class Counts:
-    """What was met on the way."""
-
-    images: int = 0
-    faces: int = 0
-    small: int = 0  # faces that were skipped
-    without: int = 0  # images without a face
-    unreadable: int = 0
-    unwritten: int = 0  # annotated images
 
 
 def find_images(path: Path) -> list[Path]:
@@ -79,21 +67,22 @@ def predict(
     description: Description,
     smallest: int,
     out: Path,
-    counts: Counts,
     device: str = "cpu",
-) -> None:
+) -> Counter[str]:
     """Write `out`/predictions.csv, one row a face (an image without one has a row without an expression), and
     `out`/images, an annotated JPEG of each image. Rows are written as they come: what is done stays.
 
     Args:
         root: images are named by their path from here.
         smallest: pixels; faces whose box has a shorter side are skipped.
-        counts: what is met is added to it.
+
+    Returns:
+        How many `faces` and `images` were read, and of what else was met, in words.
 
     Raises:
         InputError: none of the images can be read, or `out` cannot be written.
     """
-    detector = FaceDetector(device=device)
+    detector, counts = FaceDetector(device=device), Counter()
     with writing(out / TABLE):
         (out / ANNOTATED).mkdir(parents=True, exist_ok=True)
         file = open(out / TABLE, "w", newline="", encoding="utf-8")  # noqa: SIM115
@@ -107,7 +96,7 @@ def predict(
                     read[path] = read_image(path)
                 except OSError as error:
                     _say(path, error)
-                    counts.unreadable += 1
+                    counts["images that cannot be read"] += 1
             found = detector.detect_all(list(read.values()))
             for (path, image), faces in zip(read.items(), found, strict=True):
                 name = path.relative_to(root).as_posix()
@@ -122,15 +111,16 @@ def predict(
                     annotate(image, large, readings).save(target, quality=90)
                 except OSError as error:  # such as a name that is too long with its suffix
                     _say(target, error)
-                    counts.unwritten += 1
-                counts.small += len(sure) - len(large)
-                counts.without += not sure
-                counts.images += 1
-                counts.faces += len(large)
+                    counts["annotated images that cannot be written"] += 1
+                counts[f"faces below {smallest} pixels skipped"] += len(sure) - len(large)
+                counts["images without a face"] += not sure
+                counts["images"] += 1
+                counts["faces"] += len(large)
             file.flush()
             bar.update(len(paths[start : start + BATCH]))
-    if not counts.images:
+    if not counts["images"]:
         raise InputError(f"{paths[0]}: cannot be read as an image, nor can any other of {len(paths)}")
+    return counts
 
 
 def _say(path: Path, error: OSError) -> None:
