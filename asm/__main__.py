@@ -5,9 +5,9 @@ import importlib
 import pkgutil
 import sys
 
+from asm import tools
 from asm.basics.errors import reported
 from asm.basics.version import VERSION
-from asm.tools import commands
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -16,8 +16,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m asm", description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     added = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name in sorted(module.name for module in pkgutil.iter_modules(commands.__path__)):
-        module = importlib.import_module(f"asm.tools.commands.{name}")
+    for name in sorted(module.name for module in pkgutil.iter_modules(tools.__path__)):
+        module = importlib.import_module(f"asm.tools.{name}")
         summary, _, rest = module.__doc__.partition("\n")
         command = added.add_parser(
             name,

@@ -6,9 +6,10 @@ import numpy as np
 from PIL import Image
 
 from asm.parts import backbones
-from asm.tools.audit import faces, judgement
+from asm.tools.audit import judgement, prepared
 
 CLASSES = ("anger", "fear", "joy")
+QUICK = {"hidden": 64, "epochs": 9, "warmup_epochs": 3}
 SHADES = ((200, 40, 40), (40, 200, 40), (40, 40, 200))
 
 
@@ -30,6 +31,9 @@ def write(root: Path, count: int = 60, wrong: int = 6) -> list[str]:
 
 
 def make_quick(monkeypatch) -> None:
-    """No weights to install, and few units."""
-    monkeypatch.setattr(faces, "frozen_network", lambda: backbones.build("dlib29", 1, 32, None, head_seed=0))
-    monkeypatch.setattr(judgement, "HEAD", judgement.HEAD.model_copy(update={"hidden": 64}))
+    """No weights to install, few units and epochs, one thread."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(
+        prepared, "frozen_network", lambda: backbones.build("dlib29", 1, 32, None, head_seed=0)
+    )
+    monkeypatch.setattr(judgement, "HEAD", judgement.HEAD.model_copy(update=QUICK))

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import audit_set
 import numpy as np
@@ -14,19 +15,18 @@ from PIL import Image
 from asm.__main__ import main
 from asm.faces import process
 from asm.faces.store import AlignedFaces, digests
-from asm.tools.audit import duplicates, page, ranking
-from asm.tools.audit import faces as audit_faces
-from asm.tools.audit.judgement import Judgement
+from asm.tools.audit import duplicates, ranking, review_page
+from asm.training import features
 
 CLASSES = ["anger", "fear", "joy"]
 
 
-def judgement(probs, given):
-    config = {"thresholds": None}
-    ids = [f"i{k}" for k in range(len(given))]
-    return Judgement(
-        ids, np.asarray(given), np.asarray(probs), config, pd.DataFrame([{"epoch": 1}]), "a test"
-    )
+def judged(probs, given):
+    """As a method without thresholds stores it: the paper's rule is applied."""
+    nothing = np.empty(0)
+    ids = np.array([f"i{k}" for k in range(len(given))])
+    stored = {"ids": ids, "given": np.asarray(given), "probabilities": np.asarray(probs)}
+    return stored | {"clean_threshold": nothing, "noisy_threshold": nothing}
 
 
 def rows(count):
@@ -43,12 +43,12 @@ def store_of(pixels, **columns):
 
 def test_a_label_that_networks_deny_is_first_and_a_class_too_small_to_judge_last():
     probs = [[0.9, 0.05, 0.05], [0.02, 0.9, 0.08], [0.8, 0.1, 0.1], [0.1, 0.6, 0.3], [0.9, 0.05, 0.05]]
-    found = ranking.table(judgement(probs, [0, 0, 0, 1, 2]), rows(5), CLASSES, folds=1)[0]
+    found = ranking.table(judged(probs, [0, 0, 0, 1, 2]), rows(5), CLASSES, folds=1)[0]
     assert found["id"].tolist()[:2] == ["i4", "i1"]
     assert found["suggested"].tolist()[:2] == ["anger", "fear"]
     assert found["rank"].tolist() == [1, 2, 3, 4, 5]
     assert found.set_index("id")["ambiguity_rank"]["i3"] == 1  # .6 against .3
-    unjudged, _ = ranking.table(judgement(probs, [0, 0, 0, 1, 2]), rows(5), CLASSES, folds=2)
+    unjudged, _ = ranking.table(judged(probs, [0, 0, 0, 1, 2]), rows(5), CLASSES, folds=2)
     assert unjudged.set_index("id")["judged"].to_dict() == dict.fromkeys(["i0", "i1", "i2"], True) | {
         "i3": False,
         "i4": False,
@@ -61,7 +61,7 @@ def test_a_label_that_networks_deny_is_first_and_a_class_too_small_to_judge_last
 def test_the_ranking_is_a_permutation_from_the_most_suspicious_on(seed, count):
     rng = np.random.default_rng(seed)
     probs = rng.dirichlet(np.full(3, 0.5), count).astype(np.float32)
-    found, score = ranking.table(judgement(probs, rng.integers(0, 3, count)), rows(count), CLASSES, folds=0)
+    found, score = ranking.table(judged(probs, rng.integers(0, 3, count)), rows(count), CLASSES, folds=0)
     assert sorted(found["id"]) == sorted(f"i{k}" for k in range(count))
     assert sorted(found["ambiguity_rank"]) == list(range(1, count + 1))
     assert (np.diff(found[score]) <= 0).all()
@@ -88,11 +88,11 @@ def test_equal_and_nearly_equal_faces_are_grouped_and_others_are_not():
 
 @pytest.mark.parametrize("inline", [0, 1000])
 def test_the_page_holds_every_row_and_no_text_ends_its_script(tmp_path, monkeypatch, inline):
-    monkeypatch.setattr(page, "INLINE", inline)
+    monkeypatch.setattr(review_page, "INLINE", inline)
     probs = np.full((4, 3), 1 / 3)
-    table = ranking.table(judgement(probs, [0, 1, 2, 0]), rows(4), CLASSES, 0)[0].assign(note="</script><b>")
+    table = ranking.table(judged(probs, [0, 1, 2, 0]), rows(4), CLASSES, 0)[0].assign(note="</script><b>")
     faces = store_of(np.full((4, 30, 30, 1), 7, np.uint8))
-    path = page.write(tmp_path, table, CLASSES, faces, [("odd", ["a < b"])], "</title>", "sum", "about")
+    path = review_page.write(tmp_path, table, faces, [("odd", ["a < b"])], "</title>", "sum", "about")
     text = path.read_text(encoding="utf-8")
     assert text.count("</script>") == 2
     content = json.loads(text.split('id="data">')[1].split("</script>")[0])
@@ -114,7 +114,10 @@ def test_from_a_folder_to_a_ranked_list_and_again_without_computing_features(tmp
     arguments = ["audit", str(tmp_path / "mine"), "--align", "detect=false", "--folds", "3"]
     out = tmp_path / "out"
     main([*arguments, "--out", str(out)])
-    printed = capsys.readouterr().out
+    printed, warned = capsys.readouterr()
+    assert "1 labelled image(s) cannot be read, such as train/fear/broken.jpg" in warned
+    report = Path(warned.split("all are in ")[1].splitlines()[0])
+    assert "train/fear/broken.jpg" in report.read_text()
     assert "angerr has 1 faces; 3 folds need 3" in printed
     assert "the classes anger and angerr are spelt alike" in printed
     assert "1 unreadable images" in printed
@@ -127,14 +130,11 @@ def test_from_a_folder_to_a_ranked_list_and_again_without_computing_features(tmp
     def never(*_, **__):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(process, "align_dataset", never)
-    monkeypatch.setattr(audit_faces, "write_bank", never)
+    monkeypatch.setattr(process, "align_block", never)
+    monkeypatch.setattr(features, "pooled", never)
     (tmp_path / "mine" / "corrections.csv").write_text(
         f"id,given,action,label\n{misplaced[0]},{misplaced[0].split('/')[1]},relabel,joy\n"
     )
-    first = (out / "audit.csv").read_bytes()
-    main([*arguments, "--out", str(out)])
-    assert (out / "audit.csv").read_bytes() == first
     main([*arguments, "--out", str(out), "--options", "corrections=corrections.csv"])
     again = pd.read_csv(out / "audit.csv", dtype={"id": str}).set_index("id")
     assert again["given"][misplaced[0]] == "joy"
@@ -173,7 +173,11 @@ def test_a_run_is_audited_by_its_own_probabilities(tmp_path):
     probs = np.where(np.arange(3) == labels[:, None], 0.9, 0.05)
     probs[4] = [0.9, 0.05, 0.05]
     arrays = {"ids": store.manifest["id"].to_numpy(str)[2:], "given": labels, "true": labels}
-    mined = {"epochs": np.empty(0, int), "subsets": np.empty((0, 0), np.int8)}
+    # what the run's own rule made of it counts, whatever Eq. 1-6 would
+    subset = np.where(np.arange(10) == 7, 2, 0).astype(np.int8)
+    confidence, thresholds = np.where(subset == 2, 0.05, 0.9), {"clean_threshold": np.full(3, 0.8)}
+    mined = {"epochs": np.empty(0, int), "subsets": np.empty((0, 0), np.int8), "confidence": confidence}
+    mined |= thresholds | {"noisy_threshold": np.full(3, 0.2), "final_subset": subset}
     np.savez(run / "train_predictions.npz", probabilities=probs, **arrays, **mined)
     pd.DataFrame({"epoch": [1], "test_accuracy": [0.5], "forward_passes": [1.0]}).to_csv(
         run / "history.csv", index=False
@@ -184,5 +188,6 @@ def test_a_run_is_audited_by_its_own_probabilities(tmp_path):
     main(["audit", "--from", str(run), "--out", str(tmp_path / "out")])
     table = pd.read_csv(tmp_path / "out" / "audit.csv")
     assert len(table) == 10
-    assert table["id"][0] == "i6"
-    assert table["suggested"][0] == "anger"
+    assert table["id"][0] == "i9"
+    assert table["subset"].tolist() == ["noisy"] + ["clean"] * 9
+    assert table.set_index("id")["suggested"]["i6"] == "anger"

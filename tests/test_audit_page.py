@@ -11,9 +11,7 @@ from PIL import Image
 from asm.datasets import load
 from asm.faces import thumbnail
 from asm.faces.store import AlignedFaces
-from asm.tools.audit import page as audit_page
-from asm.tools.audit import ranking
-from asm.tools.audit.judgement import Judgement
+from asm.tools.audit import ranking, review_page
 
 pytestmark = pytest.mark.skipif(
     browser.EXECUTABLE is None, reason="no Chromium: apt install chromium, to try the page in a browser"
@@ -30,14 +28,14 @@ def write(folder, count, side=16):
     for k in range(count):
         ids.append(f"train/{CLASSES[given[k]]}/{k:05d}.png")
     probs = rng.dirichlet(np.full(3, 0.7), count).astype(np.float32)
-    config, history = {"thresholds": None}, pd.DataFrame([{"epoch": 1}])
     rows = pd.DataFrame({"path": ids, "split": "train"})
-    table, _ = ranking.table(Judgement(ids, given, probs, config, history, "a test"), rows, CLASSES, 0)
+    stored = {"ids": np.array(ids), "given": given, "probabilities": probs, "clean_threshold": np.empty(0)}
+    table, _ = ranking.table(stored, rows, CLASSES, 0)
     pixels = np.arange(count, dtype=np.int64)[:, None, None, None].repeat(side, 1).repeat(side, 2) % 256
     manifest = rows.assign(id=ids, true=given, face="mtcnn")
     faces = AlignedFaces("made", tuple(CLASSES), pixels.astype(np.uint8), manifest, np.zeros((count, 5, 2)))
     findings = [("unreadable images", ["x.png: <b>why</b>"])]
-    path = audit_page.write(folder, table.assign(note=""), CLASSES, faces, findings, "Audit", "sum", "about")
+    path = review_page.write(folder, table.assign(note=""), faces, findings, "Audit", "sum", "about")
     return root, path, table
 
 

@@ -215,7 +215,7 @@ MOMENTS = (
     ("die_at_call(Method, 'weak', 3)", None),  # in the first epoch: nothing is kept
     ("die_at_call(Method, 'weak', 20)", 1),  # of 15 batches an epoch: in the second
     ("die_at_call(os, 'fsync', 1)", 1),  # the second epoch's checkpoint is written, but not yet in its place
-    ("die_at_call(weights, 'save_file', 1)", 4),  # among the results
+    ("die_at_call(weights, 'save', 1)", 4),  # among the results
 )
 
 

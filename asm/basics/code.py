@@ -23,8 +23,8 @@ CHOICES = {
 
 
 def code_hash(stage: str, config: dict[str, Any], root: Path = ROOT) -> str:
-    """Of stages/<stage>.py, the modules below `root` that it imports, directly or not, and those that
-    `config` chooses; SHA-256, the same on all Python versions."""
+    """Of stages/<stage>.py (or a module, named asm.…), the modules below `root` that it imports, directly or
+    not, and those that `config` chooses; SHA-256, the same on all Python versions."""
     digest = hashlib.sha256()
     for name, path in sorted(imported(stage, config, root).items()):
         digest.update(f"{name}\0{_parsed(path).meaning}\0".encode())
@@ -42,13 +42,14 @@ def check_code(path: Path, stage: str, config: dict[str, Any]) -> None:
 
 
 def imported(stage: str, config: dict[str, Any], root: Path = ROOT) -> dict[str, Path]:
-    """Name and file of each module in `code_hash`."""
+    """Name and file of each module in `code_hash`. Raises InputError where the stage has no file."""
     scripts = root / "stages"
     chosen = _chosen(config)
     waiting, found = [stage], {}
     while waiting:
         name = waiting.pop()
-        path = _file(scripts if "." not in name and name != "asm" else root, name)
+        # an installed package lies beside all others: these are not ours
+        path = _file(root if name.partition(".")[0] == "asm" else scripts, name)
         if name in found or path is None:
             continue
         found[name] = path
@@ -56,6 +57,8 @@ def imported(stage: str, config: dict[str, Any], root: Path = ROOT) -> dict[str,
         waiting += [package] if package else []
         waiting += _parsed(path).imports
         waiting += [choice for choice in chosen if choice.rpartition(".")[0] == name]
+    if stage not in found:
+        raise InputError(f"{root}: no code of '{stage}' here; stages run in a clone of the project")
     return found
 
 

@@ -272,6 +272,12 @@ def _write(
         os.rename(partial, out)
     shutil.rmtree(replaced, ignore_errors=True)
     where = f"all are in {out / 'report.csv'}"
+    if not readable.all():
+        i = int(np.argmin(readable))
+        _warn(
+            f"{dataset.name}: {(~readable).sum()} labelled image(s) cannot be read, such as {ids[i]} "
+            f"({reasons[i]}); {where}"
+        )
     if twins:
         i, j = next(iter(twins.items()))
         _warn(

@@ -143,11 +143,13 @@ def write_bank(
         projection = Projection(**parts)
 
     shape = (len(faces), 1 + 2 * options.views, options.components)
-    block_bytes = BLOCK * shape[1] * shape[2] * 2
+    row_bytes = shape[1] * shape[2] * 2
     with open(work / ROWS, "ab") as file:
-        done = file.tell() // block_bytes
-        file.truncate(done * block_bytes)
-        starts = range(done * BLOCK, len(faces), BLOCK)
+        done = file.tell() // row_bytes
+        if done < len(faces):  # whole blocks alone are kept
+            done -= done % BLOCK
+            file.truncate(done * row_bytes)
+        starts = range(done, len(faces), BLOCK)
         for start in tqdm(starts, "features", file=sys.stderr, unit="block"):
             rows = slice(start, start + BLOCK)
             generator = Generator().manual_seed(epoch_seed(options.seed, start))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from asm.basics.errors import InputError
@@ -21,10 +21,8 @@ def write_weights(state: dict[str, Tensor], path: Path) -> None:
     writable."""
     state = {name: value.contiguous().cpu() for name, value in state.items()}
     with whole(path) as partial:
-        try:
-            save_file(state, partial, metadata={"sha256": _digest(state)})
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+        # as bytes: the package's own writer makes files that their owner alone may read
+        partial.write_bytes(save(state, {"sha256": _digest(state)}))
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -34,6 +32,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         InputError: the file is unreadable, or one of ours whose tensors are not those that were written.
     """
     try:
+        open(path, "rb").close()  # the package says of a file that may not be read that it is not there
         with safe_open(path, "pt") as file:
             expected = (file.metadata() or {}).get("sha256")
         state = load_file(path)

@@ -1,1 +1,78 @@
-"""Which labels of a data set look wrong, which faces ambiguous: probabilities, ranking, findings, page."""
+"""Which labels of your data look wrong, which faces ambiguous: audit.csv, and audit.html to review them.
+
+Networks judge faces that they were not trained on (cross-validation, ASM on features of a frozen
+face-recognition network, which `pip install '.[faces]'` brings). An interrupted audit goes on where it was;
+faces and features are computed once, in OUT/cache.
+
+  python -m asm audit data/raw/mine
+  python -m asm audit data/raw/ferplus --source ferplus --align pad=0.25 upscale=2
+  python -m asm audit --from profiles/ferplus/runs/ferplus_n30_asm_s0
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", type=Path, nargs="?", help="folder of the data set")
+    parser.add_argument("--source", default="folder", help="how it is read: a file of asm/datasets (folder)")
+    parser.add_argument(
+        "--options", nargs="+", default=[], metavar="KEY=VALUE", help="of the source, as in a profile"
+    )
+    parser.add_argument(
+        "--align",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="as in params.yaml; pad=0.25 upscale=2 for small, tight crops, detect=false for aligned faces",
+    )
+    parser.add_argument("--folds", type=int, default=5, help="networks to train, each without a part (5)")
+    parser.add_argument(
+        "--from",
+        dest="run_folder",
+        type=Path,
+        metavar="RUN",
+        help="take the probabilities of a trained cell, <profile>/runs/<cell>, and its faces",
+    )
+    parser.add_argument("--out", type=Path, default=Path("audit"), help="folder for the results (audit/)")
+
+
+def run(args: argparse.Namespace) -> None:
+    from asm.basics.errors import InputError
+    from asm.tools.audit import auditing
+
+    if (args.data is None) == (args.run_folder is None):
+        raise InputError("audit: name a data set's folder, or a run by --from, and not both")
+    if args.folds < 2:
+        raise InputError(f"audit: --folds: expected 2 or more, found {args.folds}")
+    if args.run_folder is not None:
+        done = auditing.of_run(args.run_folder, args.out)
+    else:
+        options, align = _values(args.options, "--options"), _values(args.align, "--align")
+        done = auditing.of_data(args.data, args.source, options, align, args.folds, args.out)
+    print(done.summary)
+    for line in done.remarks:
+        print(f"note: {line}")
+    print(f"{args.out / 'audit.csv'}: every face, the likeliest wrong label first")
+    print(f"{args.out / 'audit.html'}: open it in a browser to review them")
+
+
+def _values(pairs: list[str], option: str) -> dict[str, Any]:
+    """KEY=VALUE of a command line, the values read as YAML 1.2. Raises InputError for anything else."""
+    from ruamel.yaml import YAML, YAMLError
+
+    from asm.basics.errors import InputError
+
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise InputError(f"{option}: expected KEY=VALUE, found {pair!r}")
+        try:
+            found[key] = YAML(typ="safe", pure=True).load(value)
+        except YAMLError as error:
+            raise InputError(
+                f"{option} {pair}: not a value of YAML: {' '.join(str(error).split())}"
+            ) from None
+    return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from asm.faces.store import AlignedFaces
@@ -25,20 +25,18 @@ def find(aligned: AlignedFaces) -> pd.DataFrame:
     Faces a ~ b and b ~ c are one group, whether or not a ~ c.
     """
     pictures = _pictures(aligned)
-    first, second = _pairs(pictures)
-    group = np.arange(len(pictures))
-    for a, b in zip(first.tolist(), second.tolist(), strict=True):
-        low, high = sorted((_root(group, a), _root(group, b)))
-        group[high] = low
-    rows = np.unique(np.concatenate([first, second]))
-    roots = np.array([_root(group, row) for row in rows], dtype=np.int64)
-    pixels = [hashlib.blake2b(aligned.faces[row].tobytes(), digest_size=16).hexdigest() for row in rows]
+    count = len(pictures)
+    pairs = np.concatenate([_pairs(pictures, start) for start in range(0, count, ROWS)], axis=1)
+    links = coo_array((np.ones(pairs.shape[1], bool), pairs), shape=(count, count))
+    rows = np.unique(pairs)
+    components = connected_components(links, directed=False)[1][rows]
+    pixels = pd.Series([aligned.faces[row].tobytes() for row in rows], dtype=object)
     manifest = aligned.manifest.iloc[rows]
     found = pd.DataFrame(
         {
-            "group": np.unique(roots, return_inverse=True)[1] + 1,
+            "group": np.unique(components, return_inverse=True)[1] + 1,
             **{name: manifest[name].to_numpy() for name in ("id", "split", "true")},
-            "exact": pd.Series(pixels, dtype=str).duplicated(keep=False).to_numpy(),
+            "exact": pixels.duplicated(keep=False).to_numpy(),
         }
     )
     return found.sort_values("group", kind="stable").reset_index(drop=True)
@@ -56,20 +54,7 @@ def _pictures(aligned: AlignedFaces) -> Tensor:
     return F.normalize(pictures, dim=1)
 
 
-def _pairs(pictures: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Rows a < b of nearly equal pictures."""
-    first, second = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for start in range(0, len(pictures), ROWS):
-        part = pictures[start : start + ROWS]
-        a, b = (part @ pictures[start:].T >= NEARLY).nonzero(as_tuple=True)
-        later = b > a
-        first.append((a[later] + start).numpy())
-        second.append((b[later] + start).numpy())
-    return np.concatenate(first), np.concatenate(second)
-
-
-def _root(group: np.ndarray, row: int) -> int:
-    while group[row] != row:
-        group[row] = group[group[row]]
-        row = group[row]
-    return int(row)
+def _pairs(pictures: Tensor, start: int) -> np.ndarray:
+    """Rows a < b of nearly equal pictures, [2, pairs]; a is one of the `ROWS` from `start` on."""
+    a, b = (pictures[start : start + ROWS] @ pictures[start:].T >= NEARLY).nonzero(as_tuple=True)
+    return torch.stack([a, b])[:, b > a].numpy() + start

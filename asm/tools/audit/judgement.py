@@ -1,4 +1,4 @@
-"""Mean probabilities of every face of a data set, by two networks that were not trained on it; or a run's."""
+"""What networks that were not trained on it make of every face of a data set; or what a run stored."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import io
 import shutil
 import sys
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,12 +19,11 @@ from tqdm import tqdm
 from asm.basics.code import code_hash
 from asm.basics.yaml import parse
 from asm.grid.params import METHODS, Params
-from asm.methods.config import CellConfig, Training, cell_config
+from asm.methods.config import COMMON_SECTIONS, CellConfig, Training, cell_config
 from asm.parts.bank import FeatureBank
 from asm.parts.batches import cell_data
-from asm.scores.label_quality import Rule, rule_of
-from asm.scores.run import TRAIN, project, read_arrays, read_info
-from asm.tools.audit.faces import BACKBONE, SIZE, WIDTH
+from asm.scores.run import TRAIN, project, read_arrays
+from asm.tools.audit.prepared import BACKBONE, SIZE, WIDTH
 from asm.training.folds import out_of_sample
 
 METHOD = "asm"
@@ -44,29 +44,17 @@ STEPS, SMALLEST_BATCH = 32, 16  # at least so many steps an epoch, where batches
 OPTIMIZER = {"lr": 0.002, "lr_decay": 0.9, "weight_decay": 0.0}
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """What networks make of N labelled faces.
-
-    `rule` is what the method's own rule makes of them; `made_by` says in words where the probabilities are
-    from.
-    """
-
-    ids: list[str]
-    given: np.ndarray  # int64 [N]
-    probabilities: np.ndarray  # float32 [N, K]
-    rule: Rule
-    made_by: str
-
-
 def by_folds(
     features: FeatureBank, given: np.ndarray, params: Params, folds: int, work: Path, device: torch.device
-) -> Judgement:
-    """Out-of-sample probabilities of all faces of a bank whose faces are all for training.
+) -> tuple[dict[str, np.ndarray], str]:
+    """Networks that were not trained on them judge all faces of a bank, whose faces are all for training.
 
     Args:
         given: labels int64 [N], in the bank's order.
         work: where an interrupted run keeps its place; removed at the end.
+
+    Returns:
+        The arrays of `asm.training.folds.out_of_sample`, and in words where they are from.
 
     Raises:
         InputError: fewer faces than folds, or than classes.
@@ -76,41 +64,32 @@ def by_folds(
     with warnings.catch_warnings(), _progress(folds * config.training.epochs):
         # of classes with fewer samples than folds, which the ranking leaves unjudged
         warnings.filterwarnings("ignore", "The least populated class")
-        stored = out_of_sample(config, data, None, work, device, folds)
+        judged = out_of_sample(config, data, None, work, device, folds)
     shutil.rmtree(work)
-    made_by = (
-        f"{folds}-fold cross-validation with {METHODS[METHOD].title} on a frozen face-recognition network"
-    )
-    return Judgement(data.train.ids, given, stored["probabilities"], rule_of(stored), made_by)
+    title = METHODS[METHOD].title
+    return judged, f"{folds}-fold cross-validation with {title} on a frozen face-recognition network"
 
 
-def by_run(run: Path) -> Judgement:
-    """A trained cell's probabilities of its training samples: out of sample where the cell was also trained
-    by folds, else its own, which know the labels they were trained on.
+def by_run(run: Path, config: dict[str, Any]) -> tuple[dict[str, np.ndarray], str]:
+    """What a trained cell stored of its training samples: out of sample where the cell was also trained by
+    folds, else what networks say that know the labels they were trained on. Returns as `by_folds`.
 
     Raises:
         InputError: the run is incomplete.
     """
-    info = read_info(run)
-    config = info["config"]
     by_folds = project(run) / "data" / "out_of_sample" / f"{config['cell']}.npz"
-    stored = read_arrays(by_folds if by_folds.is_file() else run / TRAIN)
-    how = "by folds" if by_folds.is_file() else "in sample: its networks were trained on these labels"
-    return Judgement(
-        stored["ids"].tolist(),
-        stored["given"],
-        stored["probabilities"],
-        rule_of(stored),
-        f"the run {config['cell']}, {how}",
-    )
+    if by_folds.is_file():
+        return read_arrays(by_folds), f"the run {config['cell']}, by folds"
+    how = "in sample: its networks were trained on these labels"
+    return read_arrays(run / TRAIN), f"the run {config['cell']}, {how}"
 
 
 def configuration(params: Params, count: int) -> CellConfig:
     """Of the networks that judge `count` faces: ASM by params.yaml, with heads on features. Small sets need
     small batches: after a handful of steps thresholds are too low to mean anything."""
     kind = METHODS[METHOD]
+    sections = (*COMMON_SECTIONS, *kind.sections)
     batch_size = max(SMALLEST_BATCH, min(HEAD.batch_size, count // STEPS))
-    sections = {name: getattr(params, name).model_dump() for name in ("optimizer", "sampling", "augment")}
     content = {
         "cell": "audit",
         "dataset": "audit",
@@ -119,26 +98,25 @@ def configuration(params: Params, count: int) -> CellConfig:
         "method": METHOD,
         "seed": 0,
         "schedule": "fair",
-        "code": code_hash("out_of_sample", {"method": METHOD, "backbone": BACKBONE}),
+        "code": code_hash("asm.training.folds", {"method": METHOD, "backbone": BACKBONE}),
         "training": HEAD.model_dump() | {"batch_size": batch_size},
-        **sections,
-        **{name: getattr(params, name).model_dump() for name in kind.sections},
+        **{name: getattr(params, name).model_dump() for name in sections},
     }
-    content["optimizer"] = content["optimizer"] | OPTIMIZER
+    content["optimizer"] |= OPTIMIZER
     return parse(cell_config(kind), content, "audit: params.yaml")
 
 
 @contextlib.contextmanager
-def _progress(epochs: int):
+def _progress(epochs: int) -> Iterator[None]:
     """A bar instead of the line that training prints after each epoch."""
+    lines = io.StringIO()
     with tqdm(total=epochs, desc="training", unit="epoch", file=sys.stderr) as bar:
 
-        class Lines(io.TextIOBase):
-            def write(self, text: str) -> int:
-                bar.update(text.count(": epoch "))
-                if "going on after epoch" in text:
-                    bar.update(int(text.split()[-1]))
-                return len(text)
+        def count(text: str) -> int:
+            done = int(text.split()[-1]) if "going on after epoch" in text else text.count(": epoch ")
+            bar.update(done)
+            return len(text)
 
-        with contextlib.redirect_stdout(Lines()):
+        lines.write = count
+        with contextlib.redirect_stdout(lines):
             yield

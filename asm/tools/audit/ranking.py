@@ -8,7 +8,6 @@ import pandas as pd
 
 from asm import mining
 from asm.scores import label_quality
-from asm.tools.audit.judgement import Judgement
 
 # What tells best; measured on FER2013's own labels (measured.json, by benchmarks/audit.py)
 WRONG, AMBIGUOUS = "depth", "entropy"
@@ -17,25 +16,26 @@ WITHOUT_THRESHOLDS = "loss"
 
 
 def table(
-    judgement: Judgement, rows: pd.DataFrame, classes: list[str], folds: int
+    judged: dict[str, np.ndarray], rows: pd.DataFrame, classes: list[str], folds: int
 ) -> tuple[pd.DataFrame, str]:
     """One row a face, the likeliest wrong label first: id, path, split, given and suggested class,
     probability of each class, ASM's subset and depth (above 0: noisy), loss, entropy, margin and cleanlab's
     scores (higher: more suspicious), both ranks from 1, and `judged`.
 
     Args:
-        rows: `path` and `split` of each face, in the judgement's order.
+        judged: the arrays of `asm.training.results.judged`.
+        rows: `path` and `split` of each face, in their order.
         folds: faces of a class with fewer samples are not `judged` and come last: in some fold no network saw
             the class. 0 where there were no folds.
 
     Returns:
         The table, and the column that ranks wrong labels: `WRONG`, or `WITHOUT_THRESHOLDS`.
     """
-    probs, given, rule = judgement.probabilities, judgement.given, judgement.rule
+    probs, given, rule = judged["probabilities"], judged["given"], label_quality.rule_of(judged)
     rivals = label_quality.rivals(probs, given)
     found = pd.DataFrame(
         {
-            "id": judgement.ids,
+            "id": judged["ids"].astype(object),
             "path": rows["path"].to_numpy(),
             "split": rows["split"].to_numpy(),
             "given": np.array(classes, dtype=object)[given],

@@ -25,22 +25,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from asm.parts.device import all_cores
-    from asm.tools.deploy import classifier, formats, photos
+    from asm.tools.export import classifier, formats
+    from asm.tools.predict import photos
 
     paths = photos.find_images(args.images)
     root = args.images if args.images.is_dir() else args.images.parent
     device = all_cores()
     if args.weights.is_dir():
-        module, description = classifier.from_run(args.weights)
-        classify = formats.predictor(module)
+        module = classifier.from_run(args.weights)
+        classify, description = formats.predictor(module), module.description
     else:
         classify, description = formats.read(args.weights)
-    counts = photos.predict(paths, root, classify, description, args.smallest, args.out, str(device))
-    print(f"{args.out / 'predictions.csv'}: {counts.faces} faces in {counts.images} images")
-    for number, what in (
-        (counts.without, "images without a face"),
-        (counts.small, f"faces below {args.smallest} pixels skipped"),
-        (counts.unreadable, "images that cannot be read"),
-    ):
+    found = photos.predict(paths, root, classify, description, args.smallest, args.out, str(device))
+    print(f"{args.out / 'predictions.csv'}: {found.pop('faces')} faces in {found.pop('images')} images")
+    for what, number in found.items():
         if number:
             print(f"note: {number} {what}")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from asm import mining
 from asm.basics.errors import InputError
-from asm.basics.yaml import parse, read_yaml
+from asm.basics.files import read_json
+from asm.basics.yaml import Section, parse, read_yaml
 from asm.faces import store
 from asm.methods import method_class
 from asm.methods.base import Method
@@ -25,29 +24,22 @@ from asm.parts import backbones, bank, perceptron
 from asm.parts.backbones import Backbone
 from asm.parts.views import MEAN, STD, evaluation_view
 from asm.parts.weights import read_safetensors, read_weights
+from asm.parts.weights.base import weights_class
 from asm.scores.label_quality import INITIAL_THRESHOLD
-from asm.scores.run import TRAIN, project, read_arrays, read_history, read_info
+from asm.scores.run import TRAIN, project, read_arrays, read_info
 from asm.training.features import BLOCK, fit_projection, pooled
 
-LICENCES = {
-    "dlib": "dlib's face-recognition network: CC0 1.0",
-    "msceleb": "MS-Celeb-1M weights, a file of the user's: no licence known, the data set was withdrawn",
-    "imagenet": "torchvision's ImageNet weights: BSD-3-Clause; ImageNet itself is for research only",
-    "synthetic": "pre-trained on rendered faces: the licence of this project",
-    "none": "random initial weights",
-}
 GREY = (0.299, 0.587, 0.114)  # as Pillow makes grey of colour
 SAME_FEATURES = 0.01  # of the bank's, which are rounded; their mean variance is 1
 
 
-@dataclass(frozen=True)
-class Description:
+class Description(Section):
     """What a classifier is, and what its files say of themselves.
 
     `thresholds`: T_c of each class (Eq. 1), below which a prediction is ambiguous. `size`: side of the faces
     in pixels. `channels`: 1 if those that it was trained on were grey. `initial_weights`: with their licence.
-    `training`: that section of the cell. `cells`, `components`: of the features that heads on a frozen
-    backbone see; {} and 0 where there is none.
+    `training`: that section of the cell. `cells` (stage -> side of its grid), `components`: of the features
+    that heads on a frozen backbone see; {} and 0 where there is none.
     """
 
     cell: str
@@ -66,15 +58,16 @@ class Description:
 
     def to_metadata(self) -> dict[str, str]:
         """JSON texts by name."""
-        return {name: json.dumps(value) for name, value in asdict(self).items()}
+        return {name: json.dumps(value) for name, value in self.model_dump().items()}
 
     @classmethod
     def from_metadata(cls, texts: dict[str, str], path: Path) -> Description:
         """Raises InputError naming `path` for texts that `to_metadata` did not write."""
         try:
-            return cls(**{field.name: json.loads(texts[field.name]) for field in fields(cls)})
-        except (KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{path}: not a file of `python -m asm export` ({error!r})") from error
+            content = {name: json.loads(texts[name]) for name in cls.model_fields if name in texts}
+        except ValueError as error:
+            raise InputError(f"{path}: not a file of `python -m asm export` ({error})") from error
+        return parse(cls, content, f"{path}: not a file of `python -m asm export`")
 
 
 class Classifier(nn.Module):
@@ -85,22 +78,22 @@ class Classifier(nn.Module):
 
     def __init__(self, description: Description) -> None:
         super().__init__()
+        self.description = description
         size = parse(Training, description.training, description.cell)
         classes = len(description.classes)
         self.cells = {int(stage): side for stage, side in description.cells.items()}
-        self.grey = description.channels == 1
         self.register_buffer("mean", 255 * torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", 255 * torch.tensor(STD).view(1, 3, 1, 1))
         self.register_buffer("grey_weights", torch.tensor(GREY))
         self.frozen: Backbone | None = None
         if self.cells:
             self.frozen = _trunk(size, self.cells, None)
-            inputs = self._measure(description.size)
+            inputs = self._pooled(torch.zeros(1, 3, description.size, description.size)).shape[1]
             self.register_buffer("feature_mean", torch.zeros(inputs))
             self.register_buffer("feature_scale", torch.ones(inputs))
             self.register_buffer("feature_components", torch.zeros(inputs, description.components))
 
-        def network() -> Backbone:
+        def network() -> nn.Module:
             if self.cells:
                 return perceptron.build(classes, description.components, size.hidden, size.dropout, 0)
             return backbones.build(size.backbone, classes, size.width, None, head_seed=0)
@@ -110,30 +103,13 @@ class Classifier(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         x = faces.permute(0, 3, 1, 2).float()
-        if self.grey:
-            x = (
-                (x * self.grey_weights.view(1, 3, 1, 1))
-                .sum(dim=1, keepdim=True)
-                .round()
-                .expand(-1, 3, -1, -1)
-            )
+        if self.description.channels == 1:
+            grey = (x * self.grey_weights.view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+            x = grey.round().expand(-1, 3, -1, -1)
         x = (x - self.mean) / self.std
         if self.frozen is not None:
-            x = self._pooled(x)
-            x = ((x - self.feature_mean) / self.feature_scale) @ self.feature_components
+            x = ((self._pooled(x) - self.feature_mean) / self.feature_scale) @ self.feature_components
         return torch.stack([network(x).softmax(dim=1) for network in self.networks]).mean(dim=0)
-
-    @torch.no_grad()
-    def _measure(self, size: int) -> int:
-        """Of faces of `size` pixels: how many features they have; the matrices that average their maps."""
-        x, features = self.frozen.stem(torch.zeros(1, 3, size, size)), 0
-        for number, stage in enumerate(self.frozen.stages, start=1):
-            x = stage(x)
-            if cells := self.cells.get(number):
-                share = F.adaptive_avg_pool1d(torch.eye(x.shape[2])[None], cells)[0]
-                self.register_buffer(f"share_{number}", share, persistent=False)  # [side, cells]
-                features += x.shape[1] * cells**2
-        return features
 
     def _pooled(self, x: Tensor) -> Tensor:
         """`asm.training.features.pooled` by matrix products: ONNX has no pooling of 13 pixels to 4 cells."""
@@ -141,12 +117,21 @@ class Classifier(nn.Module):
         for number, stage in enumerate(self.frozen.stages, start=1):
             x = stage(x)
             if number in self.cells:
-                share = self.get_buffer(f"share_{number}")
+                share = _shares(int(x.shape[2]), self.cells[number])
                 found.append((share.T @ x @ share).flatten(1))
         return torch.cat(found, dim=1)
 
 
-def from_run(run: Path) -> tuple[Classifier, Description]:
+def _shares(side: int, cells: int) -> Tensor:
+    """[side, cells]: the weight of each pixel of a line in the mean of each of the cells that it is averaged
+    to, as of adaptive pooling."""
+    cell, pixel = np.arange(cells), np.arange(side)[:, None]
+    start, stop = cell * side // cells, -(-(cell + 1) * side // cells)
+    inside = (start <= pixel) & (pixel < stop)
+    return torch.from_numpy((inside / (stop - start)).astype(np.float32))
+
+
+def from_run(run: Path) -> Classifier:
     """The classifier that a finished run trained.
 
     Heads on a frozen backbone see features whose projection the run does not hold: it is fitted again to the
@@ -163,64 +148,53 @@ def from_run(run: Path) -> tuple[Classifier, Description]:
         raise InputError(
             f"{run}: {kind.title} predicts with more than its networks; it cannot be taken out of here"
         )
-    data = project(run) / "data"
-    aligned = store.load(data / "aligned" / config["dataset"])
-    init = data / "init" / config["init"]
+    folder = project(run)
+    aligned = store.load(folder / "data" / "aligned" / config["dataset"])
+    init = folder / "data" / "init" / config["init"]
     training = parse(Training, config["training"], str(run / "run.json"))
-    options = _feature_options(project(run), config["dataset"]) if training.input == "features" else {}
-    weights = _read(run / "weights.safetensors")
-    stored = read_arrays(run / TRAIN)
-    description = Description(
-        cell=config["cell"],
-        method=kind.title,
-        dataset=config["dataset"],
-        noise=config["noise"],
-        initial_weights=_licence(init),
-        classes=classes,
-        thresholds=_thresholds(run, stored, len(classes)),
-        size=training.image_size,
-        channels=aligned.faces.shape[3],
-        networks=kind.num_networks,
-        training=training.model_dump(),
-        cells=options.get("cells", {}),
-        components=options.get("components", 0),
+    options = {"cells": {}, "components": 0}
+    if training.input == "features":
+        options = read_yaml(folder / "configs" / "features" / f"{config['dataset']}.yaml")["features"]
+    remedy = "the run's initial weights are not there; make them again (dvc repro)"
+    weights = read_json(init / "summary.json", remedy)["weights"]
+    classifier = Classifier(
+        Description(
+            cell=config["cell"],
+            method=kind.title,
+            dataset=config["dataset"],
+            noise=config["noise"],
+            initial_weights=f"{weights}: {weights_class(weights).licence}",
+            classes=classes,
+            thresholds=_thresholds(read_arrays(run / TRAIN)),
+            size=training.image_size,
+            channels=aligned.faces.shape[3],
+            networks=kind.num_networks,
+            training=training.model_dump(),
+            cells={str(stage): side for stage, side in options["cells"].items()},
+            components=options["components"],
+        )
     )
-    classifier = Classifier(description)
-    state = {name: value for name, value in weights.items() if name.startswith("networks.")}
+    stored = read_safetensors(run / "weights.safetensors")
+    state = {name: value for name, value in stored.items() if name.startswith("networks.")}
     expected = {f"networks.{name}" for name in classifier.networks.state_dict()}
-    if set(state) != expected:
-        strange = sorted(set(state) ^ expected)[:3]
+    if strange := sorted(state.keys() ^ expected):
         raise InputError(
-            f"{run}: {kind.title}'s networks are not plain ones ({', '.join(strange)}); not supported"
+            f"{run}: {kind.title}'s networks are not plain ones ({', '.join(strange[:3])}); not supported"
         )
     if classifier.frozen is not None:
-        state |= _frozen_state(aligned, training, options, init, data / "features" / config["dataset"])
-    missing, _ = classifier.load_state_dict(state, strict=False)
-    assert not [name for name in missing if name not in ("mean", "std", "grey_weights")]
-    return classifier, description
+        bank_folder = folder / "data" / "features" / config["dataset"]
+        state |= _frozen_state(aligned, training, options, init, bank_folder)
+    classifier.load_state_dict(classifier.state_dict() | state)
+    return classifier
 
 
-def _thresholds(run: Path, stored: dict[str, np.ndarray], classes: int) -> list[float]:
-    """T_c of each class by Eq. 1 on the training samples after the last epoch; where none is predicted
-    correctly, the last epoch's, or §3.2's initial one."""
-    last = read_history(run).iloc[-1]
-    previous = [float(last.get(f"threshold_clean_{k}", INITIAL_THRESHOLD)) for k in range(classes)]
+def _thresholds(stored: dict[str, np.ndarray]) -> list[float]:
+    """T_c of each class after the last epoch: the run's own, or Eq. 1 on the training samples of a method
+    that does not mine."""
+    if len(stored["clean_threshold"]):
+        return stored["clean_threshold"].tolist()
     probs, given = torch.from_numpy(stored["probabilities"]), torch.from_numpy(stored["given"])
-    return mining.clean_thresholds(probs, given, torch.tensor(previous)).tolist()
-
-
-def _feature_options(folder: Path, dataset: str) -> dict[str, Any]:
-    """The section `features` that the data set's bank was made with."""
-    options = read_yaml(folder / "configs" / "features" / f"{dataset}.yaml")["features"]
-    return {"components": options["components"], "cells": {str(k): n for k, n in options["cells"].items()}}
-
-
-def _licence(init: Path) -> str:
-    summary = init / "summary.json"
-    if not summary.is_file():
-        raise InputError(f"{summary}: the run's initial weights are not there; make them again (dvc repro)")
-    kind = json.loads(summary.read_text(encoding="utf-8"))["weights"]
-    return f"{kind}: {LICENCES.get(kind, 'licence unknown')}"
+    return mining.clean_thresholds(probs, given, torch.full((probs.shape[1],), INITIAL_THRESHOLD)).tolist()
 
 
 def _trunk(size: Training, cells: dict[int, int], initial: dict[str, Tensor] | None) -> Backbone:
@@ -236,7 +210,7 @@ def _frozen_state(
     aligned: store.AlignedFaces, training: Training, options: dict[str, Any], init: Path, features: Path
 ) -> dict[str, Tensor]:
     """Tensors of the frozen backbone and of the projection that follows it."""
-    cells = {int(stage): side for stage, side in options["cells"].items()}
+    cells = options["cells"]
     initial = read_weights(init / "weights.safetensors", training.backbone, training.width)
     network = _trunk(training, cells, initial).to(memory_format=torch.channels_last)
     rows = np.flatnonzero(aligned.manifest["split"] == "train")
@@ -258,9 +232,3 @@ def _frozen_state(
         **{f"frozen.{name}": value.contiguous() for name, value in network.state_dict().items()},
         **{f"feature_{name}": torch.from_numpy(value) for name, value in parts.items()},
     }
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise InputError(f"{path}: not found; the run is incomplete, train this cell again")
-    return read_safetensors(path)

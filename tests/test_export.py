@@ -1,8 +1,8 @@
-"""A run as one module, as files that others load, and photos read by it."""
+"""A run as one module, as files that others load (`export`), and photos read by it (`predict`)."""
 
+import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ from asm.basics.errors import InputError
 from asm.faces import store
 from asm.rendered.dataset import render_action_units
 from asm.scores.run import TRAIN, read_arrays
-from asm.tools.deploy import classifier, formats, photos
+from asm.tools.export import classifier, formats
+from asm.tools.predict import photos
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
 
@@ -30,6 +31,11 @@ def runs(tmp_path_factory):
     }
 
 
+def need_onnx() -> None:
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="the extra onnx is not installed")
+
+
 def training_faces(run: Path) -> np.ndarray:
     return np.array(store.load(run.parents[1] / "data" / "aligned" / "tiny").faces[:30])
 
@@ -37,8 +43,8 @@ def training_faces(run: Path) -> np.ndarray:
 @pytest.mark.parametrize(("name", "close"), [("pixels", 1e-5), ("features", 5e-3)])
 def test_the_module_says_what_the_run_stored(runs, name, close):
     """Features in a bank are rounded to half precision."""
-    module, description = classifier.from_run(runs[name])
-    stored = read_arrays(runs[name] / TRAIN)
+    module = classifier.from_run(runs[name])
+    stored, description = read_arrays(runs[name] / TRAIN), module.description
     found = formats.predictor(module)(training_faces(runs[name]))
     np.testing.assert_allclose(found, stored["probabilities"], atol=close)
     assert description.classes == ["red", "green", "blue"]
@@ -47,17 +53,21 @@ def test_the_module_says_what_the_run_stored(runs, name, close):
     assert description.initial_weights.startswith("none")
 
 
-@pytest.mark.parametrize("kind", list(formats.SUFFIXES))
+@pytest.mark.parametrize("kind", list(formats.FORMATS))
 @pytest.mark.parametrize("name", ["pixels", "features"])
-def test_a_file_says_the_same_and_describes_itself(runs, tmp_path, name, kind):
+def test_a_file_says_the_same_describes_itself_and_is_readable_by_others(runs, tmp_path, name, kind):
     if kind == "onnx":
-        pytest.importorskip("onnx", reason="the extra onnx is not installed")
-        pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
-    path = tmp_path / ("model" + formats.SUFFIXES[kind])
+        need_onnx()
+    path = tmp_path / ("model" + formats.FORMATS[kind][0])
     main(["export", str(runs[name]), "--format", kind, "--out", str(path)])
     predict, description = formats.read(path)
-    module, expected = classifier.from_run(runs[name])
-    assert description == expected
+    module = classifier.from_run(runs[name])
+    assert description == module.description
+    umask = os.umask(0)
+    os.umask(umask)
+    assert {path.stat().st_mode & 0o777, (runs[name] / "weights.safetensors").stat().st_mode & 0o777} == {
+        0o666 & ~umask
+    }
     faces = training_faces(runs[name])
     np.testing.assert_allclose(predict(faces), formats.predictor(module)(faces), atol=1e-5)
     assert predict(faces[:1]).shape == (1, 3)
@@ -65,7 +75,7 @@ def test_a_file_says_the_same_and_describes_itself(runs, tmp_path, name, kind):
 
 
 def test_a_file_that_disagrees_with_pytorch_is_not_written(runs, tmp_path, monkeypatch):
-    module, description = classifier.from_run(runs["pixels"])
+    module = classifier.from_run(runs["pixels"])
     read = formats.read
 
     def off(path):
@@ -74,13 +84,12 @@ def test_a_file_that_disagrees_with_pytorch_is_not_written(runs, tmp_path, monke
 
     monkeypatch.setattr(formats, "read", off)
     with pytest.raises(InputError, match=r"differs from PyTorch by 1\.0e-04"):
-        formats.write(module, description, "safetensors", tmp_path / "model.safetensors")
+        formats.write(module, "safetensors", tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())
 
 
 def test_the_example_of_the_docs_loads_the_file_without_this_package(runs, tmp_path):
-    pytest.importorskip("onnx", reason="the extra onnx is not installed")
-    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    need_onnx()
     main(["export", str(runs["pixels"]), "--out", str(tmp_path / "model.onnx")])
     example = DOCS.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     assert "asm" not in example.replace("asm-fer", "")
@@ -91,8 +100,8 @@ def test_the_example_of_the_docs_loads_the_file_without_this_package(runs, tmp_p
 
 
 def test_grey_faces_are_seen_as_grey(runs):
-    _, description = classifier.from_run(runs["pixels"])
-    module = classifier.Classifier(replace(description, channels=1))
+    description = classifier.from_run(runs["pixels"]).description
+    module = classifier.Classifier(description.model_copy(update={"channels": 1}))
     faces = training_faces(runs["pixels"])[:4]
     grey = np.stack([np.asarray(Image.fromarray(face).convert("L").convert("RGB")) for face in faces])
     with torch.inference_mode():
@@ -101,10 +110,10 @@ def test_grey_faces_are_seen_as_grey(runs):
 
 def test_what_cannot_be_exported_or_read_is_an_error(runs, tmp_path):
     with pytest.raises(SystemExit, match=r"^error: .*expected a name that ends in \.onnx"):
-        main(["export", str(runs["pixels"]), "--out", str(tmp_path / "model.pt")])
+        main(["export", str(runs["pixels"]), "--out", str(tmp_path / "model.safetensors")])
     with pytest.raises(SystemExit, match=r"^error: .*run\.json: not found"):
         main(["export", str(tmp_path)])
-    for name in ("a.onnx", "a.pt", "a.safetensors"):
+    for name in ("a.onnx", "a.safetensors"):
         (tmp_path / name).write_bytes(b"nothing of the kind")
         if name != "a.onnx" or "onnxruntime" in sys.modules:
             with pytest.raises(InputError, match="cannot be read as"):
@@ -166,19 +175,55 @@ def test_every_face_of_a_folder_is_read(runs, album, tmp_path, capsys):
 
 
 def test_below_the_threshold_a_face_is_between_two_expressions(runs):
-    _, description = classifier.from_run(runs["pixels"])
-    description = replace(description, thresholds=[0.5, 0.7, 0.9])
+    description = classifier.from_run(runs["pixels"]).description
+    description = description.model_copy(update={"thresholds": [0.5, 0.7, 0.9]})
     assert photos.reading(np.array([0.5, 0.3, 0.2]), description) == ("red", True)
     assert photos.reading(np.array([0.25, 0.6, 0.15]), description) == ("between green and red", False)
     assert photos.reading(np.array([0.1, 0.2, 0.7]), description) == ("between blue and green", False)
 
 
-def test_missing_photos_and_weights_end_in_one_line(runs, tmp_path):
+def predict(run: Path, images: Path, out: Path) -> pd.DataFrame:
+    main(["predict", str(images), "--weights", str(run), "--out", str(out)])
+    return pd.read_csv(out / "predictions.csv")
+
+
+def test_what_predict_wrote_is_not_read_again(runs, tmp_path):
+    Image.new("L", (60, 60)).save(tmp_path / "a.png")
+    first = predict(runs["pixels"], tmp_path, tmp_path / "predictions")
+    for out in ("predictions", "again"):
+        assert predict(runs["pixels"], tmp_path, tmp_path / out).equals(first)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "predictions.csv").write_text("a competition's\n")
+    (tmp_path / "mine" / "images").mkdir()
+    Image.new("L", (60, 60)).save(tmp_path / "mine" / "images" / "b.png")
+    assert len(predict(runs["pixels"], tmp_path, tmp_path / "predictions")) == 2
+
+
+def test_a_photo_with_an_odd_name_is_counted_and_the_others_are_read(runs, tmp_path, capsys):
+    photos_folder = tmp_path / "photos"
+    photos_folder.mkdir()
+    names = ["n" * 249 + ".png", os.fsdecode(b"caf\xe9.png"), "zoo.png"]
+    for name in names:
+        Image.new("L", (60, 60)).save(photos_folder / name)
+    table = predict(runs["pixels"], photos_folder, tmp_path / "out")
+    assert sorted(table["image"]) == sorted([names[0], "caf\\udce9.png", "zoo.png"])
+    assert "note: 1 annotated images that cannot be written" in capsys.readouterr().out
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 2
+
+
+def test_photos_and_weights_that_are_none_end_in_one_line(runs, tmp_path):
     weights = ["--weights", str(runs["pixels"])]
-    with pytest.raises(SystemExit, match=r"^error: .*no such image or folder"):
-        main(["predict", str(tmp_path / "none"), *weights])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SystemExit, match=r"^error: .*no image in this folder"):
-        main(["predict", str(tmp_path / "empty"), *weights])
-    with pytest.raises(SystemExit, match=r"^error: .*no such file of weights"):
-        main(["predict", __file__, "--weights", str(tmp_path / "w.onnx")])
+    (tmp_path / "file").touch()
+    Image.new("L", (60, 60)).save(tmp_path / "a.png")
+    out = ["--out", str(tmp_path / "out")]
+    for arguments, message in (
+        (["none", *weights], "no such image or folder"),
+        (["empty", *weights], "no image in this folder"),
+        (["clip.mp4", *weights], r"clip\.mp4: a video"),
+        (["file", *weights, *out], "file: cannot be read as an image"),
+        (["a.png", "--weights", str(tmp_path / "w.onnx")], "no such file of weights"),
+        (["a.png", *weights, "--out", str(tmp_path / "file" / "out")], "cannot be written"),
+    ):
+        with pytest.raises(SystemExit, match=rf"^error: .*{message}"):
+            main(["predict", str(tmp_path / arguments[0]), *arguments[1:]])

@@ -18,7 +18,7 @@ from asm.basics.files import whole
 from asm.faces import thumbnail
 from asm.faces.store import AlignedFaces
 
-TEMPLATE = Path(__file__).with_name("page.html")
+TEMPLATE = Path(__file__).with_name("review_page.html")
 INLINE = 1000  # pictures inside the page
 SIDE = 112  # pixels of a picture
 
@@ -26,7 +26,6 @@ SIDE = 112  # pixels of a picture
 def write(
     out: Path,
     table: pd.DataFrame,
-    classes: list[str],
     aligned: AlignedFaces,
     findings: list[tuple[str, list[str]]],
     title: str,
@@ -40,19 +39,16 @@ def write(
         findings: what else is amiss, as headings and lines of text.
         title, summary, about: text of the page's head.
     """
-    number = {name: row for row, name in enumerate(aligned.manifest["id"])}
-    pictures = [number[name] for name in table["id"]]
-    class_ids = {name: k for k, name in enumerate(classes)}
+    classes = list(aligned.classes)
+    pictures = pd.Index(aligned.manifest["id"]).get_indexer(table["id"]).tolist()
     p = table[[f"p_{name}" for name in classes]].to_numpy()
-    given, suggested = (table[name].map(class_ids).to_numpy(int) for name in ("given", "suggested"))
+    chosen = {name: table[name].map(classes.index).to_numpy() for name in ("given", "suggested")}
     rows = {
         **{name: table[name].tolist() for name in ("id", "path", "split", "note")},
-        "given": given.tolist(),
-        "suggested": suggested.tolist(),
-        "subset": table["subset"].map(list(mining.SUBSETS).index).tolist(),
+        **{name: ids.tolist() for name, ids in chosen.items()},
+        **{f"p_{name}": p[np.arange(len(p)), ids].round(3).tolist() for name, ids in chosen.items()},
+        "subset": table["subset"].map(mining.SUBSETS.index).tolist(),
         "ambiguity": table["ambiguity_rank"].tolist(),
-        "p_given": _rounded(p, given),
-        "p_suggested": _rounded(p, suggested),
         "picture": pictures,
     }
     # what was decided of other labels is not shown beside these
@@ -75,8 +71,3 @@ def write(
     with whole(out / "audit.html") as path:
         path.write_text(page, encoding="utf-8")
     return out / "audit.html"
-
-
-def _rounded(probabilities: np.ndarray, chosen: np.ndarray) -> list[float]:
-    of_chosen = np.take_along_axis(probabilities, chosen[:, None], axis=1)[:, 0]
-    return [round(float(value), 3) for value in of_chosen]

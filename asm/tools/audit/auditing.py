@@ -13,18 +13,18 @@ import numpy as np
 import pandas as pd
 
 from asm import datasets
-from asm.basics.code import ROOT
 from asm.basics.errors import InputError
-from asm.basics.files import whole
+from asm.basics.files import exclusive, whole
 from asm.basics.yaml import parse
 from asm.faces import store
 from asm.grid.params import Align, load_params
 from asm.parts.device import all_cores
-from asm.scores.run import project, rows_of
-from asm.tools.audit import duplicates, page, ranking
-from asm.tools.audit.faces import Faces, align, features
-from asm.tools.audit.judgement import Judgement, by_folds, by_run
+from asm.scores.run import project, read_info, rows_of
+from asm.tools.audit import duplicates, ranking, review_page
+from asm.tools.audit.judgement import by_folds, by_run
+from asm.tools.audit.prepared import Faces, align, features
 
+PARAMS = Path(__file__).with_name("params.yaml")  # a link to the one of the checkout; a copy where installed
 MANY_WITHOUT_FACE = 0.2  # share of images from which another alignment is worth a try
 
 
@@ -45,24 +45,34 @@ def of_data(
     Raises:
         InputError: what `asm.datasets.load`, the alignment, the features or the training refuse.
     """
-    params = load_params(ROOT / "params.yaml")
+    params, cache = load_params(PARAMS), out / "cache"
     alignment = parse(Align, params.align.model_dump() | align_options, "audit: --align")
     dataset = datasets.load(source, root, **options)
-    device = all_cores()
-    cache = out / "cache"
-    faces = align(dataset, source, alignment, cache, device)
-    classes, found = list(dataset.classes), duplicates.find(faces.aligned)
-    bank = features(faces, params, cache, device)
-    given = faces.aligned.manifest["true"].to_numpy(dtype=np.int64)
-    judgement = by_folds(bank, given, params, folds, cache / "training", device)
-    remarks = _small_classes(given, classes, folds) + _alike(classes)
-    share = (faces.aligned.manifest["face"] == "fallback").mean()
+    with exclusive(cache):
+        device = all_cores()
+        faces = align(dataset, alignment, cache, device)
+        manifest, classes = faces.aligned.manifest, dataset.classes
+        given = manifest["true"].to_numpy(dtype=np.int64)
+        bank = features(faces.aligned, params, cache, device)
+        judged, made_by = by_folds(bank, given, params, folds, cache / "training", device)
+    counts = np.bincount(given, minlength=len(classes))
+    remarks = [
+        f"{name} has {n} faces; {folds} folds need {folds}: its labels are not judged and come last"
+        for name, n in zip(classes, counts, strict=True)
+        if n < folds
+    ]
+    remarks += [
+        f"the classes {name} and {other} are spelt alike: are they one?"
+        for k, name in enumerate(classes)
+        for other in difflib.get_close_matches(name, classes[k + 1 :], n=3, cutoff=0.8)
+    ]
+    share = (manifest["face"] == "fallback").mean()
     if share > MANY_WITHOUT_FACE:
         remarks.append(
             f"no face was found in {share:.0%} of the images; in small or tight crops --align pad=0.25 "
             "upscale=2 finds more, and faces that are aligned already need --align detect=false"
         )
-    return _write(root.name, judgement, faces, classes, found, folds, remarks, out)
+    return _write(root.name, judged, made_by, faces, folds, remarks, out)
 
 
 def of_run(run: Path, out: Path) -> Done:
@@ -71,17 +81,14 @@ def of_run(run: Path, out: Path) -> Done:
     Raises:
         InputError: the run is incomplete, or its aligned faces are not there.
     """
-    judgement = by_run(run)
-    aligned = store.load(project(run) / "data" / "aligned" / judgement.config["dataset"])
-    classes = list(aligned.classes)
-    if judgement.probabilities.shape[1] != len(classes):
+    config = read_info(run)["config"]
+    judged, made_by = by_run(run, config)
+    aligned = store.load(project(run) / "data" / "aligned" / config["dataset"])
+    if (classes := judged["probabilities"].shape[1]) != len(aligned.classes):
         raise InputError(
-            f"{run}: {judgement.probabilities.shape[1]} classes, but its data set has {len(classes)}: "
-            "train this cell again"
+            f"{run}: {classes} classes, but its data set has {len(aligned.classes)}: train this cell again"
         )
-    faces = Faces(aligned, {}, {}, {}, "")
-    found = duplicates.find(aligned)
-    return _write(judgement.config["cell"], judgement, faces, classes, found, 0, [], out)
+    return _write(config["cell"], judged, made_by, Faces(aligned, {}, {}, {}), 0, [], out)
 
 
 def measured() -> str:
@@ -89,60 +96,53 @@ def measured() -> str:
     found = json.loads(Path(__file__).with_name("measured.json").read_text(encoding="utf-8"))
     wrong, ambiguous = found["out_of_sample"]["wrong"], found["out_of_sample"]["ambiguous"]
 
-    def areas(scores: dict[str, dict], names: dict[str, str]) -> str:
+    def areas(scores: dict[str, dict], **names: str) -> str:
         return ", ".join(f"{scores[name]['auroc'][0]:.3f} by {words}" for name, words in names.items())
 
+    by = areas(wrong, asm_depth="the threshold", loss="the loss", normalized_margin="cleanlab's margin")
+    close = areas(ambiguous, entropy="the entropy", margin="the margin", asm_subset="ASM's subset")
     return (
         f"Measured on {found['faces']:,} faces with FER2013's own labels, {found['wrong']:.1%} of them wrong "
-        "by FER+'s ten votes: AUROC of wrong labels "
-        + areas(
-            wrong,
-            {"asm_depth": "the threshold", "loss": "the loss", "normalized_margin": "cleanlab's margin"},
-        )
-        + f"; {wrong['asm_depth']['first_1000'][0]:.0f} of the first 1,000 are wrong. AUROC of close votes "
-        + areas(ambiguous, {"entropy": "the entropy", "margin": "the margin", "asm_subset": "ASM's subset"})
-        + "."
+        f"by FER+'s ten votes: AUROC of wrong labels {by}; {wrong['asm_depth']['first_1000'][0]:.0f} of the "
+        f"first 1,000 are wrong. AUROC of close votes {close}."
     )
 
 
 def _write(
     name: str,
-    judgement: Judgement,
+    judged: dict[str, np.ndarray],
+    made_by: str,
     faces: Faces,
-    classes: list[str],
-    found: pd.DataFrame,
     folds: int,
     remarks: list[str],
     out: Path,
 ) -> Done:
-    rows = rows_of(faces.aligned.manifest, np.array(judgement.ids, dtype=object), Path(name))
-    table, score = ranking.table(judgement, rows, classes, folds)
-    table["note"] = list(_notes(table, rows["face"], faces.others, found))
+    classes, found = list(faces.aligned.classes), duplicates.find(faces.aligned)
+    rows = rows_of(faces.aligned.manifest, judged["ids"], Path(name))
+    table, score = ranking.table(judged, rows, classes, folds)
+    table["note"] = list(_notes(table, rows["face"], faces.others, set(found["id"])))
     with whole(out / "audit.csv") as path:
         table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
     noisy = int((table["subset"] == "noisy").sum())
     summary = f"{len(table)} faces, {len(classes)} classes: {noisy} labels are noisy by ASM's rule"
     if "cleanlab_issue" in table:
         summary += f", {int(table['cleanlab_issue'].sum())} wrong by cleanlab's"
-    findings = _findings(faces, found, classes)
+    findings = _findings(faces, found)
     summary += "".join(f"; {len(lines)} {heading}" for heading, lines in findings if lines)
     how = {
         ranking.WRONG: "how far the probability of the given label lies below ASM's threshold of its class",
         ranking.WITHOUT_THRESHOLDS: "the loss of the given label (ASM's thresholds are too low to rank by)",
     }
     about = (
-        f"Probabilities: {judgement.made_by}. Labels are ranked by {how[score]}, ambiguous faces by the "
+        f"Probabilities: {made_by}. Labels are ranked by {how[score]}, ambiguous faces by the "
         f"entropy of their probabilities. {measured()} " + " ".join(f"Note: {line}." for line in remarks)
     )
-    page.write(out, table, classes, faces.aligned, findings, f"Audit of {name}", summary, about)
+    review_page.write(out, table, faces.aligned, findings, f"Audit of {name}", summary, about)
     return Done(table, summary, remarks)
 
 
-def _notes(
-    table: pd.DataFrame, face: pd.Series, others: dict[str, int], found: pd.DataFrame
-) -> Iterable[str]:
+def _notes(table: pd.DataFrame, face: pd.Series, others: dict[str, int], twins: set[str]) -> Iterable[str]:
     """What else is to be known of each face, in words."""
-    twins = set(found["id"])
     for name, judged in zip(table["id"], table["judged"], strict=True):
         said = [
             "its class is too small to be judged" if not judged else "",
@@ -153,20 +153,15 @@ def _notes(
         yield ", ".join(text for text in said if text)
 
 
-def _findings(faces: Faces, found: pd.DataFrame, classes: list[str]) -> list[tuple[str, list[str]]]:
+def _findings(faces: Faces, found: pd.DataFrame) -> list[tuple[str, list[str]]]:
     """Headings and lines of what is amiss beside the labels."""
     across, disagreeing, within = [], [], []
+    classes, manifest = faces.aligned.classes, faces.aligned.manifest
     for _, group in found.groupby("group"):
         kind = "the same" if group["exact"].all() else "nearly the same"
-        members = [f"{row.id} ({row.split}, {classes[row.true]})" for row in group.itertuples(index=False)]
-        line = f"{kind}: " + " = ".join(members)
-        if group["split"].nunique() > 1:
-            across.append(line)
-        elif group["true"].nunique() > 1:
-            disagreeing.append(line)
-        else:
-            within.append(line)
-    manifest = faces.aligned.manifest
+        members = (f"{row.id} ({row.split}, {classes[row.true]})" for row in group.itertuples(index=False))
+        lines = within if group["true"].nunique() == 1 else disagreeing
+        (across if group["split"].nunique() > 1 else lines).append(f"{kind}: " + " = ".join(members))
     return [
         ("groups of duplicates across splits", across),
         ("groups of duplicates with different labels", disagreeing),
@@ -176,21 +171,3 @@ def _findings(faces: Faces, found: pd.DataFrame, classes: list[str]) -> list[tup
         ("images without a face", manifest["id"][manifest["face"] == "fallback"].tolist()),
         ("images with several faces", [f"{name}: {1 + n}" for name, n in faces.others.items()]),
     ]
-
-
-def _small_classes(given: np.ndarray, classes: list[str], folds: int) -> list[str]:
-    counts = np.bincount(given, minlength=len(classes))
-    return [
-        f"{name} has {n} faces; {folds} folds need {folds}: its labels are not judged and come last"
-        for name, n in zip(classes, counts, strict=True)
-        if n < folds
-    ]
-
-
-def _alike(classes: list[str]) -> list[str]:
-    """Class names that may be one name, misspelt."""
-    pairs = []
-    for k, name in enumerate(classes):
-        for other in difflib.get_close_matches(name, classes[k + 1 :], n=3, cutoff=0.8):
-            pairs.append(f"the classes {name} and {other} are spelt alike: are they one?")
-    return pairs

@@ -10,28 +10,27 @@ file's metadata. It is compared with PyTorch before it gets its name. ONNX needs
 import argparse
 from pathlib import Path
 
-FORMATS = ("onnx", "torchscript", "safetensors")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run's folder: <profile>/runs/<cell>")
-    parser.add_argument("--format", choices=FORMATS, default="onnx", help="(onnx)")
-    parser.add_argument("--out", type=Path, help="the file (<cell>.onnx, .pt or .safetensors, here)")
+    parser.add_argument("--format", choices=("onnx", "safetensors"), default="onnx")
+    parser.add_argument("--out", type=Path, help="the file (<cell>.onnx or .safetensors, here)")
 
 
 def run(args: argparse.Namespace) -> None:
     from asm.basics.errors import InputError
-    from asm.tools.deploy import classifier, formats
+    from asm.tools.export import classifier, formats
 
-    suffix = formats.SUFFIXES[args.format]
+    suffix, *_ = formats.FORMATS[args.format]
     if args.out is not None and args.out.suffix != suffix:
         raise InputError(
             f"--out {args.out}: expected a name that ends in {suffix}, as --format {args.format}"
         )
-    module, description = classifier.from_run(args.run)
-    path = args.out or Path(description.cell + suffix)
-    worst = formats.write(module, description, args.format, path)
+    module = classifier.from_run(args.run)
+    told = module.description
+    path = args.out or Path(told.cell + suffix)
+    worst = formats.write(module, args.format, path)
     print(
-        f"{path}: {path.stat().st_size / 1e6:.1f} MB; faces of {description.size} pixels -> probabilities of "
-        f"{', '.join(description.classes)}; differs from PyTorch by at most {worst:.1e}"
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB; faces of {told.size} pixels -> probabilities of "
+        f"{', '.join(told.classes)}; differs from PyTorch by at most {worst:.1e}"
     )
