@@ -69,8 +69,8 @@ def project(name: str, root: Path) -> Path:
 
 
 def update_cells(folder: Path, root: Path) -> None:
-    """Bring cells.yaml in step with the profile.yaml of the project in `folder`; one that is newer is taken to
-    be, and `configs` looks more closely. Raises InputError for a profile that is not valid."""
+    """Bring cells.yaml in step with the profile.yaml of the project in `folder`; one that is newer is taken
+    to be, and `configs` looks more closely. Raises InputError for a profile that is not valid."""
     home = root / "profiles" / default_profile(root) if folder == root else folder
     profile, cells = home / "profile.yaml", home / "cells.yaml"
     newer = cells.is_file() and cells.stat().st_mtime_ns > profile.stat().st_mtime_ns

@@ -47,8 +47,8 @@ def _source(name: str) -> ModuleType:
 
 
 def load(source: str, root: Path, corrections: str | None = None, **options: object) -> FaceDataset:
-    """Read the data set under `root` by asm/datasets/<source>.py. `corrections`: a csv file in `root`, applied
-    to what any source reads (asm/datasets/corrections.py).
+    """Read the data set under `root` by asm/datasets/<source>.py. `corrections`: a csv file in `root` that is
+    applied to what any source reads (asm/datasets/corrections.py).
 
     Raises InputError for an unknown source or option, for a missing or damaged data set, and for a folder of
     it that is a link: what changes behind it would go unnoticed.
