@@ -184,7 +184,7 @@ def test_a_clone_and_a_worktree_run_their_own_code(smoke, tmp_path):
     for number, make in enumerate((["clone", "-q", str(smoke.path)], ["worktree", "add", "-q", "--detach"])):
         place = tmp_path / str(number)
         smoke.run("git", *make, str(place))
-        (place / "asm" / "errors.py").open("a").write('\nprint("code of", __file__)\n')
+        (place / "asm" / "basics" / "errors.py").open("a").write('\nprint("code of", __file__)\n')
         done = subprocess.run(
             [sys.executable, "stages/configs.py", "--help"],
             cwd=place,
