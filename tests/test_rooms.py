@@ -3,6 +3,10 @@
 import ast
 from pathlib import Path
 
+import pytest
+
+from asm.basics import named
+
 ASM = Path(__file__).resolve().parents[1] / "asm"
 ROOMS = [
     *("basics", "rendered", "datasets", "faces", "parts", "mining", "losses"),
@@ -37,13 +41,12 @@ def test_every_module_stands_in_a_room_and_imports_none_above_it():
     assert not upward
 
 
-def test_a_folder_of_choices_is_not_imported_from_its_own_base():
-    """Nor is a method, backbone, weights kind or data set by what all of them share: by its name alone."""
-    for package in ("methods", "parts/backbones", "parts/weights", "datasets"):
-        folder = ASM / package
-        kinds = {path.stem for path in folder.glob("*.py")} - {"__init__", "base", "config", "images", "names"}
-        name = f"asm.{package.replace('/', '.')}"
-        for shared in ("__init__.py", "base.py"):
-            chosen = [each for each in imports(folder / shared) if each.startswith(f"{name}.")]
-            found = {each.removeprefix(f"{name}.").split(".")[0] for each in chosen} & kinds
-            assert found <= {"corrections"}, f"{folder / shared}: {found}"
+@pytest.mark.parametrize("package", ["methods", "parts/backbones", "parts/weights", "datasets"])
+def test_what_all_of_a_kind_share_imports_none_of_them(package):
+    """A configuration chooses by name (asm.basics.named), so that a cell depends on no other's file."""
+    prefix = f"asm.{package.replace('/', '.')}."
+    shared = {"corrections", "images", "names"}  # of datasets, where other files stand beside the sources
+    kinds = set(named.names(prefix[:-1])) - shared
+    for name in ("__init__.py", "base.py"):
+        found = [each for each in imports(ASM / package / name) if each.startswith(prefix)]
+        assert not {each.removeprefix(prefix).split(".")[0] for each in found} & kinds

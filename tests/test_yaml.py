@@ -5,11 +5,10 @@ import pytest
 import yaml
 from dvc.utils.serialize import parse_yaml
 from hypothesis import strategies as st
-from test_params import COMMITTED, PARAMS, small
+from test_params import PARAMS, small
 
 from asm.basics import yaml as schema
 from asm.basics.errors import InputError
-from asm.grid import params
 from asm.grid import resolve as grid
 from asm.grid.profile import parse_profile
 
