@@ -49,8 +49,9 @@ def default_profile(root: Path) -> str:
 
 def project(name: str, root: Path) -> Path:
     """The folder to run DVC in for the profile `name` ("": the default one). Raises InputError for a name
-    that is none, and for one without profile.yaml."""
+    that is none, for one without profile.yaml, and for a profile that is not valid."""
     if name in ("", default_profile(root)):
+        _update_cells(root / "profiles" / default_profile(root))
         return root
     folder = root / "profiles" / name
     if not NAME.fullmatch(name) or not (folder / "profile.yaml").is_file():
@@ -63,18 +64,16 @@ def project(name: str, root: Path) -> Path:
         if not (folder / path).exists():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")
-    if not (folder / "cells.yaml").exists():
-        update_cells(folder, root)
+    _update_cells(folder)
     return folder
 
 
-def update_cells(folder: Path, root: Path) -> None:
-    """Bring cells.yaml in step with the profile.yaml of the project in `folder`. If it is newer it is left to
-    `configs`, which looks more closely. Raises InputError for a profile that is not valid."""
-    home = root / "profiles" / default_profile(root) if folder == root else folder
-    profile, cells = home / "profile.yaml", home / "cells.yaml"
+def _update_cells(folder: Path) -> None:
+    """Bring cells.yaml in step with profile.yaml. If it is newer it is left to `configs`, which looks more
+    closely."""
+    profile, cells = folder / "profile.yaml", folder / "cells.yaml"
     newer = cells.is_file() and cells.stat().st_mtime_ns > profile.stat().st_mtime_ns
-    if not (newer and f"\nname: {home.name}\n" in cells.read_text(encoding="utf-8")):
+    if not (newer and f"\nname: {folder.name}\n" in cells.read_text(encoding="utf-8")):
         from asm.grid.cells import write_cells  # here: it takes seconds to import
 
         write_cells(profile)
@@ -86,7 +85,7 @@ def rewrite(root: Path) -> None:
     for path in sorted(root.glob("profiles/*/profile.yaml")):
         for name in ("dvc.yaml", "cells.yaml"):
             (path.parent / name).unlink(missing_ok=True)
-        update_cells(project(path.parent.name, root), root)
+        project(path.parent.name, root)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def main() -> None:
     import bootstrap
 
     from ledger import opened
-    from project import project, update_cells
+    from project import project
 
     from asm.basics.errors import reported
     from asm.basics.files import denied
@@ -64,7 +64,6 @@ def main() -> None:
         cluster = args.cluster and args.cluster.resolve()
         try:
             home = project(args.profile, bootstrap.ROOT)
-            update_cells(home, bootstrap.ROOT)
             with opened(home) as ledger:
                 bring_up_to_date(ledger, args.jobs, args.cells_per_gpu, cluster, lambda: bool(received))
                 if not received:

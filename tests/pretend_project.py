@@ -98,7 +98,7 @@ sys.argv[1:2] = []
 from pathlib import Path
 import project
 project.project = lambda name, root: Path(name)
-project.update_cells = lambda home, root: None
+project._update_cells = lambda folder: None
 repro.main()
 """
 

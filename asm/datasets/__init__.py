@@ -1,8 +1,7 @@
 """Data sets by their source, the name of a file here: its `load` gives a checked `FaceDataset`.
 
-To add one: its file and its tests. The file has `TITLE`, how reports print it; `CLASSES` where they are known
-before it is read; and, where the ASM paper reports it, `PAPER`: number of classes -> its column in
-asm/report/paper.yaml.
+To add one: its file and its tests. That of a published one has `TITLE`, how reports print it, and `CLASSES`;
+and where the ASM paper reports it, `PAPER`: number of classes -> its column in asm/report/paper.yaml.
 """
 
 import inspect
@@ -23,18 +22,19 @@ def source_names() -> list[str]:
     return [name for name in named.names(__name__) if hasattr(import_module(f"{__name__}.{name}"), "load")]
 
 
-def describe(source: str, options: dict[str, Any]) -> dict[str, Any]:
-    """What is known of a data set before it is read: `title`, how reports print it; the number of `classes`,
-    None for a folder of the user's own; `paper`, its column in the paper's tables, None where it has none.
-    Raises InputError for an unknown source."""
+def describe(name: str, source: str, options: dict[str, Any]) -> dict[str, Any]:
+    """What is known of the data set `name` before it is read: `title`, how reports print it; the number of
+    `classes`, None for a folder of the user's own; `paper`, its column in the paper's tables, None where it
+    has none. Raises InputError for an unknown source."""
     module = _source(source)
     usual = options.get("classes") or getattr(module, "CLASSES", None)
     classes = options.get("num_classes", len(usual) if isinstance(usual, list | tuple) else None)
+    title = getattr(module, "TITLE", name)
     if not isinstance(classes, int):
-        return {"title": module.TITLE, "classes": None, "paper": None}
+        return {"title": title, "classes": None, "paper": None}
     other = f" ({classes} classes)" if "num_classes" in options and classes != len(usual or ()) else ""
     column = getattr(module, "PAPER", {}).get(classes)
-    return {"title": module.TITLE + other, "classes": classes, "paper": column}
+    return {"title": title + other, "classes": classes, "paper": column}
 
 
 def _source(name: str) -> ModuleType:
@@ -47,8 +47,8 @@ def _source(name: str) -> ModuleType:
 
 
 def load(source: str, root: Path, corrections: str | None = None, **options: object) -> FaceDataset:
-    """Read the data set under `root` by asm/datasets/<source>.py. `corrections`: a csv file in `root`, applied
-    to what any source reads (asm/datasets/corrections.py).
+    """Read the data set under `root` by asm/datasets/<source>.py. `corrections`: a csv file in `root` that is
+    applied to what any source reads (asm/datasets/corrections.py).
 
     Raises InputError for an unknown source or option, for a missing or damaged data set, and for a folder of
     it that is a link: what changes behind it would go unnoticed.

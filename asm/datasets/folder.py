@@ -10,7 +10,6 @@ from asm.datasets import base
 from asm.datasets.images import SUFFIXES
 from asm.datasets.names import alike, by_number, check_names, same_text
 
-TITLE = "images of one's own"
 CSV = "labels.csv"
 SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folder or csv value -> split
 NO_LABEL = ("nan", "null", "na", "n/a")  # what programs write for a missing one

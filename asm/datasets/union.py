@@ -24,8 +24,6 @@ from asm.basics.errors import InputError
 from asm.basics.yaml import Name, Section, parse
 from asm.datasets import base
 
-TITLE = "a union"
-
 
 class Part(Section):
     source: str

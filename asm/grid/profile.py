@@ -252,7 +252,8 @@ def _headline(profile: Profile) -> Headline:
     )
     dataset, noise = profile.datasets[place[0]], profile.noises[place[1]]
     rate = "" if noise.rate is None else f"{100 * noise.rate:.4g} % "
-    title = f"{datasets.describe(dataset.source, dataset.options)['title']}, {rate}{noise.kind} noise"
+    known = datasets.describe(place[0], dataset.source, dataset.options)
+    title = f"{known['title']}, {rate}{noise.kind} noise"
     return Headline(title=title, baseline=baseline, asm=asm)
 
 

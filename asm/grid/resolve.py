@@ -121,7 +121,7 @@ def grid(params: Params, profile: Profile, name: str) -> dict[str, Any]:
     return {
         "profile": name,
         "datasets": {
-            key: {"source": entry.source, **datasets.describe(entry.source, entry.options)}
+            key: {"source": entry.source, **datasets.describe(key, entry.source, entry.options)}
             for key, entry in profile.datasets.items()
         },
         "noises": {k: {"kind": n.kind, "rate": n.rate} for k, n in profile.noises.items()},
