@@ -9,27 +9,35 @@ HEADER = (
 )
 
 
-@pytest.fixture
-def first_release(tmp_path, picture):
+def write_first_release(root, picture):
     """All eleven ids in training.csv (8 to 10 without images), two images in validation.csv."""
     for file, ids in (("training.csv", range(11)), ("validation.csv", (1, 7))):
         rows = [f"{file[:3]}/{k}.jpg,0,0,4,4,1;2;3,{k},0.1,0.2" for k in ids]
-        (tmp_path / file).write_text("\n".join([HEADER, *rows]) + "\n")
+        (root / file).write_text("\n".join([HEADER, *rows]) + "\n")
         for k in ids:
             if k < 8:
-                picture(tmp_path / "Manually_Annotated_Images" / file[:3] / f"{k}.jpg", 20 * k, "RGB")
-    return tmp_path
+                picture(root / "Manually_Annotated_Images" / file[:3] / f"{k}.jpg", 20 * k, "RGB")
+    return root
+
+
+def write_release_2021(root, picture):
+    for folder, labels in (("train_set", [7, 0, 1, 2, 3, 4, 5, 6, 0, 0, 5]), ("val_set", [3, 7])):
+        (root / folder / "annotations").mkdir(parents=True)
+        for n, label in enumerate(labels):
+            picture(root / folder / "images" / f"{n}.jpg", 20 * n, "RGB")
+            np.save(root / folder / "annotations" / f"{n}_exp.npy", np.array(str(label)))
+            np.save(root / folder / "annotations" / f"{n}_val.npy", np.array("0.3"))
+    return root
+
+
+@pytest.fixture
+def first_release(tmp_path, picture):
+    return write_first_release(tmp_path, picture)
 
 
 @pytest.fixture
 def release_2021(tmp_path, picture):
-    for folder, labels in (("train_set", [7, 0, 1, 2, 3, 4, 5, 6, 0, 0, 5]), ("val_set", [3, 7])):
-        (tmp_path / folder / "annotations").mkdir(parents=True)
-        for n, label in enumerate(labels):
-            picture(tmp_path / folder / "images" / f"{n}.jpg", 20 * n, "RGB")
-            np.save(tmp_path / folder / "annotations" / f"{n}_exp.npy", np.array(str(label)))
-            np.save(tmp_path / folder / "annotations" / f"{n}_val.npy", np.array("0.3"))
-    return tmp_path
+    return write_release_2021(tmp_path, picture)
 
 
 def test_csv_layout_leaves_out_what_is_no_expression(first_release):
