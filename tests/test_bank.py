@@ -193,6 +193,23 @@ def test_the_splits_of_a_bank_are_those_of_its_manifest(written):
     assert np.array_equal(data.test.faces[torch.arange(6)].numpy(), found.faces[34:])
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+def test_of_some_rows_everything_is_taken(written, streamed):
+    """Features, labels, ids and origin of the same samples, in the order asked for."""
+    found = bank.load(written)
+    found.manifest["origin"] = ["a", "b", "c", "d"] * 10
+    test = cell_data(found, labels_of(found)).test  # rows 34 to 39
+    if not streamed:
+        test = test.to(torch.device("cpu"))
+    rows = np.array([5, 0, 3])
+    some = test.take(rows)
+    assert isinstance(some.faces, StreamedFaces) == streamed
+    assert np.array_equal(some.faces[:].numpy(), found.faces[34 + rows])
+    assert some.ids == [f"f{34 + row}" for row in rows]
+    assert some.labels.tolist() == [(34 + row) % 3 for row in rows]
+    assert some.origin.tolist() == [(34 + row) % 4 for row in rows]
+
+
 @pytest.mark.parametrize("method", ["asm", "eac"])
 def test_streamed_or_resident_the_results_are_the_same(written, tmp_path, monkeypatch, method):
     found, results = bank.load(written), {}

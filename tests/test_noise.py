@@ -137,23 +137,33 @@ def read(tmp_path, text: str, ids=IDS, true=TRUE, classes=SEVEN, **options) -> l
     return noise.from_list(tmp_path / "noise01.txt", ids, true, classes, **options).tolist()
 
 
-def test_list_counted_from_one(tmp_path):
-    text = "train_00002.jpg 1\ntrain_00001.jpg 3\ntrain_00003.jpg 7"  # another order, no final newline
-    assert read(tmp_path, text) == [2, 0, 6]
+PATHS = (
+    "/d/raf/train_00001_aligned.jpg 2\n/d/raf/train_00002_aligned.jpg 0\n/d/raf/train_00003_aligned.jpg 6\n"
+)
+OF_FOLDERS = "/d/sad/1.jpg 2\n/d/fear/1.jpg 1\n/d/fear/2.jpg 7\n"
+IN_FOLDERS = ["train/fear/1.jpg", "train/sad/1.jpg", "train/fear/2.jpg"]
+NEITHER_END = "train_00001.jpg {}\ntrain_00002.jpg {}\ntrain_00003.jpg {}\n".format
 
 
-def test_list_counted_from_zero_with_absolute_paths(tmp_path):
-    text = "".join(f"/data/raf/train_0000{k}_aligned.jpg {v}\n" for k, v in ((1, 2), (2, 0), (3, 6)))
-    assert read(tmp_path, text) == [2, 0, 6]
-    assert read(tmp_path, text.replace("/", "\\")) == [2, 0, 6]
-
-
-def test_list_with_neither_end_of_the_range_goes_by_agreement(tmp_path):
-    rows = "train_00001.jpg {}\ntrain_00002.jpg {}\ntrain_00003.jpg {}\n"
-    true = np.array([2, 3, 4])
-    assert read(tmp_path, rows.format(2, 3, 5), true=true) == [2, 3, 5]  # from 0
-    assert read(tmp_path, rows.format(3, 4, 6), true=true) == [2, 3, 5]  # from 1
-    assert read(tmp_path, rows.format(3, 4, 6), true=true, base=0) == [3, 4, 6]
+@pytest.mark.parametrize(
+    ("text", "ids", "true", "expected"),
+    [
+        ("train_00002.jpg 1\ntrain_00001.jpg 3\ntrain_00003.jpg 7", IDS, [4, 0, 6], [2, 0, 6]),
+        (PATHS, IDS, [4, 0, 6], [2, 0, 6]),
+        (PATHS.replace("/", "\\"), IDS, [4, 0, 6], [2, 0, 6]),
+        (NEITHER_END(2, 3, 5), IDS, [2, 3, 4], [2, 3, 5]),  # from 0: agrees with more
+        (NEITHER_END(3, 4, 6), IDS, [2, 3, 4], [2, 3, 5]),  # from 1
+        (NEITHER_END(5, 1, 7) + "test_0001.jpg 2\n", IDS, [4, 0, 6], [4, 0, 6]),  # it may hold more
+        (OF_FOLDERS, IN_FOLDERS, [0, 1, 6], [0, 1, 6]),
+        (OF_FOLDERS[3:].replace("/d/", "").replace("/", "\\"), IN_FOLDERS, [0, 1, 6], [0, 1, 6]),
+        ("a.jpg 1\nb.jpg 7\n", ["sad/b.png", "fear/a.png"], [6, 0], [6, 0]),
+        ("caf\u00e9.jpg 1\nb.jpg 7\n", ["cafe\u0301.jpg", "b.jpg"], [0, 6], [0, 6]),  # either form of Unicode
+        ("my photo 2.jpg 1\nb.c.jpg 7\n", ["my photo 2.jpg", "b.c"], [0, 6], [0, 6]),
+        ("fer00.png 4\nfer01.png 7\n", ["fer01", "fer00#2"], [6, 0], [6, 3]),  # the only sample of its name
+    ],
+)  # fmt: skip
+def test_a_list_in_any_form_is_joined_by_name(tmp_path, text, ids, true, expected):
+    assert read(tmp_path, text, ids, np.array(true)) == expected
 
 
 NUMBERS = tuple(map(str, range(1, 12)))
@@ -183,20 +193,7 @@ def test_labels_are_names_or_places_whichever_suits_all_rows(tmp_path, classes, 
 def test_numbers_are_places_where_their_base_is_given(tmp_path):
     rows = "a.jpg 2\nb.jpg 1\n"
     assert read(tmp_path, rows, ["a", "b"], np.array([1, 0]), ("1", "2", "3"), base=0) == [2, 1]
-
-
-def test_list_may_hold_more(tmp_path):
-    text = "train_00001.jpg 5\ntrain_00002.jpg 1\ntrain_00003.jpg 7\ntest_0001.jpg 2\n"
-    assert read(tmp_path, text) == [4, 0, 6]
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["/d/sad/1.jpg 2\n/d/fear/1.jpg 1\n/d/fear/2.jpg 7\n", "sad\\1.png 2\nfear\\1.png 1\nfear\\2.png 7\n"],
-)
-def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path, text):
-    ids = ["train/fear/1.jpg", "train/sad/1.jpg", "train/fear/2.jpg"]
-    assert read(tmp_path, text, ids, np.array([0, 1, 6])) == [0, 1, 6]
+    assert read(tmp_path, NEITHER_END(3, 4, 6), true=np.array([2, 3, 4]), base=0) == [3, 4, 6]
 
 
 @pytest.mark.parametrize(
@@ -219,27 +216,6 @@ def test_samples_of_one_name_are_counted_not_sorted_as_text(tmp_path):
     rows = "".join(f"f.png {k}\n" for k in range(1, 12))
     expected = [9, 2, 1, 10, 8, 7, 6, 5, 4, 3, 0]
     assert read(tmp_path, rows, ids, np.array(expected), NUMBERS) == expected
-
-
-def test_one_row_serves_the_only_sample_of_its_name(tmp_path):
-    assert read(tmp_path, "fer00.png 4\nfer01.png 7\n", ["fer01", "fer00#2"], np.array([6, 0])) == [6, 3]
-
-
-def test_names_are_the_same_in_either_form_of_unicode(tmp_path):
-    text = "caf\u00e9.jpg 1\nb.jpg 7\n"
-    assert read(tmp_path, text, ["cafe\u0301.jpg", "b.jpg"], np.array([0, 6])) == [0, 6]
-
-
-def test_a_name_may_hold_spaces_and_dots(tmp_path):
-    assert read(tmp_path, "my photo 2.jpg 1\nb.c.jpg 7\n", ["my photo 2.jpg", "b.c"], np.array([0, 6])) == [
-        0,
-        6,
-    ]
-
-
-def test_ids_may_be_paths(tmp_path):
-    text = "a.jpg 1\nb.jpg 7\n"
-    assert read(tmp_path, text, ["sad/b.png", "fear/a.png"], np.array([6, 0])) == [6, 0]
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,14 @@ def test_geometric_operations_move_pixels_as_named():
     assert moved["rotate"] == (20 - round(10 * 0.2588), 20 + round(10 * 0.9659))  # 15 degrees
 
 
+def test_geometric_operations_of_one_sample_are_composed():
+    codes, strength = torch.tensor([[0, 3], [4, -1]]), torch.tensor([[0.5, 0.4], [0.3, 0.9]])
+    shear, turn = (views._matrices(codes[k : k + 1, :1], strength[k : k + 1, :1])[0] for k in (0, 1))
+    both, moved = views._matrices(codes, strength)
+    torch.testing.assert_close(both, shear[:, :2] @ turn)
+    assert moved.tolist() == views._matrices(codes[:1, 1:], strength[:1, 1:])[0].tolist()  # -1: none
+
+
 def test_without_operations_the_strong_view_is_a_crop_of_the_reflected_image():
     """Every pixel comes from at most one pixel away (4 of 224 is 1 of 56), over the border by reflection."""
     size, at = 56, torch.arange(56)

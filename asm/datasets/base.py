@@ -7,6 +7,7 @@ reading images and text tables, and the errors a user meets when a data set is m
 import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -320,17 +321,17 @@ def integers(
     path: Path, values: Sequence[str], lines: Sequence[int], what: str, low: int, high: int
 ) -> np.ndarray:
     """`values` as int64 [N]; raises InputError naming the first row that is none in `low`..`high`."""
-    numbers = np.empty(len(values), dtype=np.int64)
-    for i, (value, line) in enumerate(zip(values, lines, strict=True)):
-        try:
-            numbers[i] = int(value)
-        except (ValueError, OverflowError):
-            numbers[i] = low - 1
-        if not low <= numbers[i] <= high:
+    numbers: dict[str, int] = {}
+    for value in set(values):  # there are few, whatever the number of rows
+        with suppress(ValueError):
+            if low <= int(value) <= high:
+                numbers[value] = int(value)
+    for value, line in zip(values, lines, strict=True):
+        if value not in numbers:
             raise InputError(
                 f"{path}, row {line}: expected {what} as a whole number {low} to {high}, found {value!r}."
             )
-    return numbers
+    return np.array([numbers[value] for value in values], dtype=np.int64)
 
 
 # --- messages ---------------------------------------------------------------------------------------------

@@ -25,11 +25,6 @@ def dataset(**columns: list) -> base.FaceDataset:
     return base.FaceDataset("tiny", ("no", "yes"), pd.DataFrame({**table, **columns}), lambda row: None)
 
 
-def test_check_returns_a_sound_dataset():
-    sound = dataset()
-    assert base.check(sound) is sound
-
-
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
@@ -43,29 +38,23 @@ def test_check_returns_a_sound_dataset():
     ],
 )
 def test_check_names_what_is_wrong(columns, message):
+    assert base.check(sound := dataset()) is sound
     with pytest.raises(InputError, match=message):
         base.check(dataset(**columns))
 
 
-def test_check_names_a_missing_column():
-    whole = dataset()
-    lacking = base.FaceDataset("tiny", whole.classes, whole.table.drop(columns="split"), whole.read)
-    with pytest.raises(InputError, match="no column split; found: id, path, true"):
-        base.check(lacking)
-
-
-def test_check_says_that_one_image_is_too_few():
-    whole = dataset()
-    single = base.FaceDataset("tiny", whole.classes, whole.table.head(1), whole.read)
-    with pytest.raises(InputError, match=r"holds one image \(a.png\)"):
-        base.check(single)
-
-
-@pytest.mark.parametrize("classes", [("same", "same"), ("alone",)])
-def test_check_wants_two_different_classes(classes):
-    whole = dataset(true=[0, 0, 0])
-    with pytest.raises(InputError, match="two or more different classes"):
-        base.check(base.FaceDataset("tiny", classes, whole.table, whole.read))
+@pytest.mark.parametrize(
+    ("classes", "table", "message"),
+    [
+        (("no", "yes"), dataset().table.drop(columns="split"), "no column split; found: id, path, true"),
+        (("no", "yes"), dataset().table.head(1), r"holds one image \(a.png\)"),
+        (("same", "same"), dataset(true=[0, 0, 0]).table, "two or more different classes"),
+        (("alone",), dataset(true=[0, 0, 0]).table, "two or more different classes"),
+    ],
+)
+def test_check_names_a_missing_column_and_what_is_too_few(classes, table, message):
+    with pytest.raises(InputError, match=message):
+        base.check(base.FaceDataset("tiny", classes, table, lambda row: None))
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tif"])
@@ -85,11 +74,6 @@ def test_other_modes_become_rgb_or_grey(tmp_path, mode, channels):
     pixels = base.read_image(file)
     assert pixels.shape == ((4, 6, 3) if channels else (4, 6))
     assert (pixels >= 250).all()
-
-
-def test_sixteen_bits_are_scaled(tmp_path):
-    Image.fromarray(np.full((2, 2), 0x8000, np.uint16)).save(tmp_path / "x.png")
-    assert (base.read_image(tmp_path / "x.png") == 0x80).all()
 
 
 def test_exif_orientation_is_honoured(tmp_path):
@@ -141,9 +125,7 @@ def test_missing_files_are_counted_and_named(tmp_path, picture):
     picture(tmp_path / "a" / "x.png")
     base.require_files("tiny", tmp_path, ["a/x.png"], "the list")
     absent = [f"b/{k}.png" for k in range(5)]
-    with pytest.raises(
-        InputError, match=r"5 image\(s\) listed in the list .*: b/0.png, b/1.png, b/2.png, … \(5"
-    ):
+    with pytest.raises(InputError, match=r"5 image\(s\) .* the list .*: b/0.png, b/1.png, b/2.png, … \(5"):
         base.require_files("tiny", tmp_path, ["a/x.png", *absent], "the list")
 
 
@@ -198,14 +180,12 @@ def test_a_damaged_table_is_named_with_its_row(tmp_path, content, message):
 def test_numbers_outside_the_range_are_named_with_their_row(value):
     assert base.integers(Path("t.csv"), ["0", "3"], [2, 3], "a label", 0, 3).tolist() == [0, 3]
     with pytest.raises(
-        InputError, match=f"t.csv, row 7: expected a label as a whole number 0 to 3, found '{value}'"
+        InputError, match=f"t.csv, row 7: .* a label as a whole number 0 to 3, found '{value}'"
     ):
         base.integers(Path("t.csv"), ["0", value], [6, 7], "a label", 0, 3)
 
 
-@pytest.mark.parametrize(
-    "line", ["train_00001.jpg 1 2", "train_00001 1 2", "a b 3", "a.jpg 1 0.9", "x 2.txt 1"]
-)
+@pytest.mark.parametrize("line", ["a.jpg 1 2", "train_1 1 2", "a b 3", "a.jpg 1 0.9", "x 2.txt 1"])
 def test_three_words_are_no_pair_unless_the_name_ends_in_its_suffix(tmp_path, line):
     (tmp_path / "l.txt").write_text(f"a.jpg 1\n{line}\n")
     with pytest.raises(InputError, match=r"l.txt, row 2: .* found 3 words: .*the first two words, .*"):
@@ -214,8 +194,8 @@ def test_three_words_are_no_pair_unless_the_name_ends_in_its_suffix(tmp_path, li
 
 def test_pairs_allow_spaces_in_a_name(tmp_path):
     (tmp_path / "l.txt").write_text("my photo.jpg 3\n\nb.jpg\t1")
-    table = base.read_pairs(tmp_path / "l.txt")
-    assert table.to_dict("list") == {"name": ["my photo.jpg", "b.jpg"], "value": ["3", "1"], "line": [1, 3]}
+    found = base.read_pairs(tmp_path / "l.txt").to_dict("list")
+    assert found == {"name": ["my photo.jpg", "b.jpg"], "value": ["3", "1"], "line": [1, 3]}
 
 
 def test_a_line_that_is_no_pair_is_named(tmp_path):
@@ -239,11 +219,13 @@ def test_the_error_for_an_absent_dataset_shows_what_is_there(tmp_path):
     assert "it is a file" in str(base.absent("tiny", tmp_path / "notes.txt", "", ""))
 
 
-def test_an_unknown_source_lists_the_known_ones(tmp_path):
+def test_an_unknown_source_or_option_lists_the_known_ones(tmp_path):
     with pytest.raises(
         InputError, match="'jaffe'; expected one of affectnet, ferplus, folder, rafdb, synthetic, union"
     ):
         datasets.load("jaffe", tmp_path)
+    with pytest.raises(InputError, match="rafdb: unknown option image; known: images"):
+        datasets.load("rafdb", tmp_path, image="aligned")
     for other in ("base", "noise", "", "folder.os"):
         with pytest.raises(InputError, match="unknown data set source"):
             datasets.load(other, tmp_path)
@@ -269,11 +251,6 @@ def test_only_the_chosen_source_is_imported(tmp_path):
 def test_reading_the_rendered_faces_depends_on_no_code_that_draws_them():
     found = imported("align", {"source": "synthetic"})
     assert {name for name in found if name.startswith("asm.rendered")} == {"asm.rendered"}
-
-
-def test_an_unknown_option_lists_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match="rafdb: unknown option image; known: images"):
-        datasets.load("rafdb", tmp_path, image="aligned")
 
 
 def test_every_source_says_when_it_is_absent(tmp_path):

@@ -145,33 +145,23 @@ def test_kaggle_joins_by_row_and_skips_unnamed_rows(kaggle):
     assert data.table.path[8] == "fer2013.csv:11"  # row 9 from 0, after a header, lines from 1
     # FER2013 anger, fear, sadness, surprise as FER+ ids; happiness is 1
     assert data.table.original_label.tolist() == [1] * 8 + [4, 6, 3, 2]
-    assert data.table.loc[8, ["votes_anger", "votes_neutral", "votes_unknown", "votes_nf"]].tolist() == [
-        9,
-        1,
-        0,
-        0,
-    ]
+    votes = [f"votes_{name}" for name in ("anger", "neutral", "unknown", "nf")]
+    assert data.table.loc[8, votes].tolist() == [9, 1, 0, 0]
 
 
-def test_valid_can_stay_apart(kaggle):
-    data = load("ferplus", kaggle, merge_valid=False)
-    assert data.table.split.tolist() == ["train"] * 10 + ["valid", "test"]
+def test_options_say_which_images_there_are(kaggle):
+    apart = load("ferplus", kaggle, merge_valid=False)
+    assert apart.table.split.tolist() == ["train"] * 10 + ["valid", "test"]
+    seven = load("ferplus", kaggle, num_classes=7)
+    assert seven.classes == ferplus.CLASSES[:7]
+    assert "fer0000007" not in set(seven.table.id)
+    assert len(seven.table) == 11
+    more = load("ferplus", kaggle, rule="argmax").table
+    assert more.set_index("id").true["fer0000021"] == 0  # four votes each: the first of the two classes
+    assert len(more) == 13
 
 
-def test_seven_classes_leave_out_contempt(kaggle):
-    data = load("ferplus", kaggle, num_classes=7)
-    assert data.classes == ferplus.CLASSES[:7]
-    assert "fer0000007" not in set(data.table.id)
-    assert len(data.table) == 11
-
-
-def test_argmax_keeps_more(kaggle):
-    table = load("ferplus", kaggle, rule="argmax").table
-    assert table.set_index("id").true["fer0000021"] == 0  # four votes each: the first of the two classes
-    assert len(table) == 13
-
-
-def test_folders_use_their_label_csv(folders):
+def test_folders_use_their_label_csv_and_images_without_votes_are_named(folders, picture):
     data = load("ferplus", folders)
     assert data.table.id.tolist() == [f"fer{k:07d}" for k in (*range(9), 20, 30)]
     assert data.table.path[9] == "FER2013Valid/fer0000020.png"
@@ -179,9 +169,6 @@ def test_folders_use_their_label_csv(folders):
     assert (data.read(9) == 11).all()
     assert (data.table.original_label == -1).all()
     assert data.left_out == {}
-
-
-def test_images_without_votes_are_named(folders, picture):
     picture(folders / "FER2013Valid" / "fer9999999.png", 1)
     assert load("ferplus", folders).left_out == {"FER2013Valid/fer9999999.png": "not in the votes"}
 
@@ -227,12 +214,10 @@ def test_kaggle_uses_label_csv_beside_it(kaggle):
 # --- what can be wrong ------------------------------------------------------------------------------------
 
 
-def test_absent_set_shows_the_tree_and_the_sources(tmp_path):
+def test_absent_files_are_named(tmp_path, folders):
+    (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"(?s)holds nothing.*FER2013Train/.*microsoft/FERPlus.*Kaggle"):
-        load("ferplus", tmp_path)
-
-
-def test_images_without_votes(folders):
+        load("ferplus", tmp_path / "empty")
     (folders / "FER2013Test" / "label.csv").unlink()
     with pytest.raises(InputError, match=r"no fer2013new.csv"):
         load("ferplus", folders)
@@ -240,7 +225,14 @@ def test_images_without_votes(folders):
         load("ferplus", folders, votes="label.csv")
 
 
-def test_kaggle_without_names(kaggle):
+def test_kaggle_without_names_and_bad_options(kaggle):
+    for options, message in (
+        ({"num_classes": 9}, "expected 7 or 8, found 9"),
+        ({"votes": "new"}, "expected label.csv or fer2013new.csv"),
+        ({"merge_valid": 1}, "merge_valid: expected true or false, found 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load("ferplus", kaggle, **options)
     write_label(kaggle)
     (kaggle / "fer2013new.csv").unlink()
     with pytest.raises(InputError, match=r"fer2013.csv has no names: no fer2013new.csv"):
@@ -248,27 +240,10 @@ def test_kaggle_without_names(kaggle):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"num_classes": 9}, "expected 7 or 8, found 9"),
-        ({"votes": "new"}, "expected label.csv or fer2013new.csv"),
-    ],
-)
-def test_bad_options(kaggle, options, message):
-    with pytest.raises(InputError, match=message):
-        load("ferplus", kaggle, **options)
-
-
-@pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
         ("fer2013new.csv", "Image name", "name", "fer2013new.csv: no column Image name"),
-        (
-            "fer2013new.csv",
-            "Training,fer0000003.png,0",
-            "Training,fer0000003.png,x",
-            "row 5: .* neutral .* 'x'",
-        ),
+        ("fer2013new.csv", "fer0000003.png,0", "fer0000003.png,x", "row 5: .* neutral .* 'x'"),
         ("fer2013new.csv", "PublicTest,fer0000020", "Validation,fer0000020", "row 13: .*found 'Validation'"),
         ("fer2013.csv", "emotion,", "label,", "fer2013.csv: no column emotion"),
         ("fer2013.csv", "\n3,4 4", "\n7,4 4", "fer2013.csv, row 6: expected an emotion .* 0 to 6, found '7'"),

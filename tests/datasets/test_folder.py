@@ -110,13 +110,6 @@ def test_validation_is_optional_and_has_two_names(tree, picture, name):
     assert data.table[data.table.split == "valid"].path.tolist() == [f"{name}/sad/v.jpg"]
 
 
-def test_two_validation_folders_are_one_too_many(tree):
-    (tree / "val").mkdir()
-    (tree / "valid").mkdir()
-    with pytest.raises(InputError, match="both valid/ and val/"):
-        load("folder", tree)
-
-
 def test_classes_fix_the_order(tree):
     data = load("folder", tree, classes=["sad", "happy"])
     assert data.classes == ("sad", "happy")
@@ -151,18 +144,28 @@ def test_numbers_in_the_names_of_classes_count_by_their_value(tmp_path, picture,
     assert load("folder", root).classes == tuple(names)
 
 
-def test_an_unexpected_class_folder_is_named(tree, picture):
-    picture(tree / "test" / "angry" / "x.jpg")
-    with pytest.raises(InputError, match=r"test/angry is no folder of a class; expected happy, sad"):
-        load("folder", tree)
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (["val/", "valid/"], {}, "both valid/ and val/"),
+        (["test/angry/x.jpg"], {}, "test/angry is no folder of a class; expected happy, sad"),
+        ([], {"classes": ["happy", "sad", "angry"]}, "no training image of the class angry"),
+        ([], {"classes": ["happy", True]}, "classes: expected names, found True; put it in quotes"),
+        ([], {"classes": ["happy", 1.5]}, "classes: expected names, found 1.5"),
+        ([], {"classes": ["happy", None]}, "classes: expected names, found None"),
+        ([], {"classes": ["happy", ["a"]]}, "classes: expected names"),
+        ([], {"classes": "happy"}, "expected a list of names"),
+        ([], {"classes": []}, "expected a list of names"),
+    ],
+)
+def test_what_does_not_fit_the_folders_is_named(tree, picture, change, options, message):
+    for name in change:
+        (tree / name).mkdir() if name.endswith("/") else picture(tree / name)
+    with pytest.raises(InputError, match=message):
+        load("folder", tree, **options)
 
 
-def test_a_class_without_training_images_is_named(tree):
-    with pytest.raises(InputError, match="no training image of the class angry"):
-        load("folder", tree, classes=["happy", "sad", "angry"])
-
-
-def test_absent_splits(tmp_path, tree):
+def test_absent_splits_and_images(tmp_path, tree):
     (tree / "test").rename(tree / "testing")
     with pytest.raises(
         InputError, match=r"(?s)no test images.*holds testing/, train/\..*test/<class>/<image>"
@@ -170,31 +173,24 @@ def test_absent_splits(tmp_path, tree):
         load("folder", tree)
     with pytest.raises(InputError, match=r"(?s)there is no such folder.*labels.csv"):
         load("folder", tmp_path / "nowhere")
-
-
-def test_folders_without_images(tmp_path):
-    (tmp_path / "train" / "sad").mkdir(parents=True)
-    (tmp_path / "test" / "sad").mkdir(parents=True)
+    for split in ("train", "test"):
+        (tmp_path / "empty" / split / "sad").mkdir(parents=True)
     with pytest.raises(InputError, match="no images"):
-        load("folder", tmp_path)
+        load("folder", tmp_path / "empty")
 
 
 def test_csv_with_names(tmp_path, picture):
-    root = write_csv(
-        tmp_path, picture, "images/a.png,sad,train", "images/b.png,happy,train", "images/c.png,sad,test"
-    )
+    """Paths are one whatever their spelling; images that the file does not name are named."""
+    rows = ["./images/a.png,sad,train", "images//b.png,happy,train", "d.png,sad,test"]
+    root = write_csv(tmp_path, picture, *rows)
+    picture(root / "d.png", 1)
     data = load("folder", root)
     assert data.classes == ("happy", "sad")
     assert data.table.true.tolist() == [1, 0, 1]
     assert data.table.split.tolist() == ["train", "train", "test"]
-    assert (data.read(2) == 60).all()
-    assert data.left_out == {}
-
-
-def test_images_that_the_csv_does_not_name_are_named(tmp_path, picture):
-    root = write_csv(tmp_path, picture, "images/a.png,sad,train", "images/b.png,mad,train", "d.png,sad,test")
-    picture(root / "d.png", 1)
-    assert load("folder", root).left_out == {"images/c.png": "not in labels.csv"}
+    assert data.table.id.tolist() == ["images/a.png", "images/b.png", "d.png"]
+    assert [int(data.read(row).max()) for row in (1, 2)] == [60, 1]
+    assert data.left_out == {"images/c.png": "not in labels.csv"}
 
 
 def test_csv_with_numbers(tmp_path, picture):
@@ -213,39 +209,42 @@ def test_numbers_that_are_class_names_are_taken_as_names(tmp_path, picture):
     assert load("folder", root, classes=[10, 2]).table.true.tolist() == [1, 0, 0]
 
 
+A, B = "images/a.png,sad,train", "images/b.png,happy,train"
+LEADS_AWAY = "The images must lie under"
+
+
 @pytest.mark.parametrize(
-    ("row", "options", "message"),
+    ("rows", "options", "message"),
     [
-        (
-            "images/c.png,sad,dev",
-            {},
-            "labels.csv, row 4: expected a split train, valid, val, test; found 'dev'",
-        ),
-        (
-            "images/c.png,glad,test",
-            {"classes": ["sad", "happy"]},
-            "row 4: expected a label among sad, happy; found",
-        ),
-        ("images/c.png,sad", {}, "row 4: expected 3 fields, found 2"),
-        ("images/d.png,sad,test", {}, r"1 image\(s\) listed in labels.csv .*: images/d.png"),
-        ("../images/c.png,sad,test", {}, "row 4: .* found '../images/c.png'. The images must lie under"),
-        ("/images/c.png,sad,test", {}, "row 4: .*neither absolute .* found '/images/c.png'"),
-        ("images/a.png,sad,test", {}, "row 4: the image 'images/a.png' is that of row 2 already"),
-        ("images/c.png,glad,test", {}, "no training image of the class glad"),
+        ([A, B, "images/c.png,sad,dev"], {}, "row 4: expected a split train, valid, val, test; found 'dev'"),
+        ([A, B, "images/c.png,glad,test"], {"classes": ["sad", "happy"]},
+         "row 4: expected a label among sad, happy; found"),
+        ([A, B, "images/c.png,sad"], {}, "row 4: expected 3 fields, found 2"),
+        ([A, B, "images/d.png,sad,test"], {}, r"1 image\(s\) listed in labels.csv .*: images/d.png"),
+        ([A, B, "../images/c.png,sad,test"], {}, f"row 4: .* found '../images/c.png'. {LEADS_AWAY}"),
+        ([A, B, "/images/c.png,sad,test"], {}, "row 4: .*neither absolute .* found '/images/c.png'"),
+        ([A, B, "images/a.png,sad,test"], {}, "row 4: the image 'images/a.png' is that of row 2 already"),
+        ([A, "./images/a.png,sad,test"], {}, "row 3: the image './images/a.png' is that of row 2"),
+        ([A, B, "images/c.png,glad,test"], {}, "no training image of the class glad"),
+        (["images/a.png,0,train", "images/b.png,1,train", "images/c.png,2,test"], {"classes": ["x", "y"]},
+         "row 4: expected a class number as a whole number 0 to 1, found '2'"),
+        (["images/a.png,,train"], {}, "row 2: expected a class's name or its number 0, 1, …; found ''"),
+        (["images/a.png,NaN,train"], {}, "row 2: .*; found 'NaN'"),
+        (["images/a.png,-1,train"], {}, "row 2: .*; found '-1'"),
+        (["images/a.png,1.0,train"], {}, "row 2: .*; found '1.0'"),
+        ([A, "images/b.png,Sad,train"], {}, "row 3: the label 'Sad' looks like 'sad' of row 2"),
+        (["images/a.png,so  sad,train", "images/b.png,so sad,train"], {}, "row 3: the label 'so sad' looks"),
+        (["images/a.png,1,train", "images/b.png,01,train"], {}, "row 3: the label '01' looks like '1' of"),
+        ([",sad,train"], {}, "row 2: expected an image's path, found none"),
+        (["images\\a.png,sad,train"], {}, "Write the folders with /, not with"),
+        (["=x.png,sad,train"], {}, "not under"),
+        ([A, "images/c.png,sad,test"], {"classes": ["\n"]}, r"^folder: the class '\\n'"),
     ],
-)
-def test_a_bad_row_is_named(tmp_path, picture, row, options, message):
-    root = write_csv(tmp_path, picture, "images/a.png,sad,train", "images/b.png,happy,train", row)
+)  # fmt: skip
+def test_a_value_that_is_none_is_named_with_its_row(tmp_path, picture, rows, options, message):
+    root = write_csv(tmp_path, picture, *rows)
     with pytest.raises(InputError, match=message):
         load("folder", root, **options)
-
-
-def test_a_number_outside_the_classes_is_named(tmp_path, picture):
-    root = write_csv(tmp_path, picture, "images/a.png,0,train", "images/b.png,1,train", "images/c.png,2,test")
-    with pytest.raises(
-        InputError, match="row 4: expected a class number as a whole number 0 to 1, found '2'"
-    ):
-        load("folder", root, classes=["sad", "happy"])
 
 
 def test_a_csv_without_its_columns_or_rows(tmp_path, picture):
@@ -253,41 +252,6 @@ def test_a_csv_without_its_columns_or_rows(tmp_path, picture):
         load("folder", write_csv(tmp_path, picture, header="path,label"))
     with pytest.raises(InputError, match="expected one row per image, found none"):
         load("folder", write_csv(tmp_path, picture))
-
-
-def test_paths_are_one_whatever_their_spelling(tmp_path, picture):
-    root = write_csv(
-        tmp_path, picture, "./images/a.png,sad,train", "images//b.png,happy,train", "images/c.png,sad,test"
-    )
-    assert load("folder", root).table.id.tolist() == ["images/a.png", "images/b.png", "images/c.png"]
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        (
-            ["images/a.png,sad,train", "./images/a.png,sad,test"],
-            "row 3: the image './images/a.png' is that of row 2",
-        ),
-        (["images/a.png,,train"], "row 2: expected a class's name or its number 0, 1, …; found ''"),
-        (["images/a.png,NaN,train"], "row 2: .*; found 'NaN'"),
-        (["images/a.png,-1,train"], "row 2: .*; found '-1'"),
-        (["images/a.png,1.0,train"], "row 2: .*; found '1.0'"),
-        (
-            ["images/a.png,sad,train", "images/b.png,Sad,train"],
-            "row 3: the label 'Sad' looks like 'sad' of row 2",
-        ),
-        (["images/a.png,so  sad,train", "images/b.png,so sad,train"], "row 3: the label 'so sad' looks like"),
-        (["images/a.png,1,train", "images/b.png,01,train"], "row 3: the label '01' looks like '1' of row 2"),
-        ([",sad,train"], "row 2: expected an image's path, found none"),
-        (["images\\a.png,sad,train"], "Write the folders with /, not with"),
-        (["=x.png,sad,train"], "not under"),
-    ],
-)
-def test_a_value_that_is_none_is_named_with_its_row(tmp_path, picture, rows, message):
-    root = write_csv(tmp_path, picture, *rows)
-    with pytest.raises(InputError, match=message):
-        load("folder", root)
 
 
 def test_a_name_that_a_spreadsheet_would_run_is_refused(tmp_path, picture):
@@ -312,21 +276,3 @@ def test_another_separator_is_named(tmp_path, picture, sign):
     root = write_csv(tmp_path, picture, row, header=header)
     with pytest.raises(InputError, match=re.escape(f"separated by {sign!r}? Write commas")):
         load("folder", root)
-
-
-@pytest.mark.parametrize("name", [True, 1.5, None, ["a"]])
-def test_classes_must_be_names(tree, name):
-    with pytest.raises(InputError, match=r"classes: expected names, found .*put it in quotes"):
-        load("folder", tree, classes=["happy", name])
-
-
-@pytest.mark.parametrize("classes", ["happy", []])
-def test_classes_must_be_a_list(tree, classes):
-    with pytest.raises(InputError, match="expected a list of names"):
-        load("folder", tree, classes=classes)
-
-
-def test_a_class_named_by_a_line_end_is_refused_in_a_line(tmp_path, picture):
-    root = write_csv(tmp_path, picture, "images/a.png,sad,train", "images/c.png,sad,test")
-    with pytest.raises(InputError, match=r"^folder: the class '\\n'"):
-        load("folder", root, classes=["\n"])

@@ -11,33 +11,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from odd import VALUES, damage, works_or_says_why
+from pictures import write_picture
 from PIL import Image
-from test_affectnet import HEADER
+from test_affectnet import write_first_release, write_release_2021
 from test_ferplus import ROWS, write_kaggle, write_label, write_new
+from test_rafdb import write_tree
 
 from asm import datasets
 from asm.datasets import ferplus, images, noise
 from asm.rendered.dataset import render_dataset
 
 
-def picture(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (4, 4), 128).save(path)
-
-
 def affectnet_csv(root: Path) -> None:
-    for file, ids in (("training.csv", range(9)), ("validation.csv", (1, 7))):
-        (root / file).write_text("\n".join([HEADER, *(f"{file[:3]}/{k}.jpg,0,0,4,4,1,{k},0,0" for k in ids)]))
-        for k in ids:
-            picture(root / "Manually_Annotated_Images" / file[:3] / f"{k}.jpg")
+    write_first_release(root, write_picture)
 
 
 def affectnet_npy(root: Path) -> None:
-    for folder in ("train_set", "val_set"):
-        (root / folder / "annotations").mkdir(parents=True)
-        for k in range(8):
-            picture(root / folder / "images" / f"{k}.jpg")
-            np.save(root / folder / "annotations" / f"{k}_exp.npy", np.array(str(k)))
+    write_release_2021(root, write_picture)
 
 
 def ferplus_folders(root: Path) -> None:
@@ -45,7 +35,7 @@ def ferplus_folders(root: Path) -> None:
     write_new(root)
     for usage, name, *_ in ROWS:
         if name:
-            picture(root / ferplus.FOLDERS[ferplus.USAGES[usage]] / name)
+            write_picture(root / ferplus.FOLDERS[ferplus.USAGES[usage]] / name)
 
 
 def ferplus_kaggle(root: Path) -> None:
@@ -59,15 +49,11 @@ def folder_csv(root: Path) -> None:
     )]  # fmt: skip
     (root / "labels.csv").write_text("\n".join(["path,label,split", *rows, ""]))
     for k in range(4):
-        picture(root / "i" / f"{k}.png")
+        write_picture(root / "i" / f"{k}.png")
 
 
 def rafdb(root: Path) -> None:
-    rows = [f"train_{k:05d}.jpg {k}" for k in range(1, 8)] + ["test_0001.jpg 4", "test_0002.jpg 7"]
-    (root / "EmoLabel").mkdir()
-    (root / "EmoLabel" / "list_patition_label.txt").write_text("\n".join(rows))
-    for row in rows:
-        picture(root / "Image" / "aligned" / f"{row.split('.')[0]}_aligned.jpg")
+    write_tree(root, write_picture)
 
 
 def synthetic(root: Path) -> None:
@@ -76,7 +62,7 @@ def synthetic(root: Path) -> None:
 
 SETS: list[tuple[str, Callable[[Path], None], list[str]]] = [
     ("affectnet", affectnet_csv, ["training.csv", "validation.csv"]),
-    ("affectnet", affectnet_npy, ["train_set/annotations/3_exp.npy", "val_set/annotations/7_exp.npy"]),
+    ("affectnet", affectnet_npy, ["train_set/annotations/3_exp.npy", "val_set/annotations/1_exp.npy"]),
     ("ferplus", ferplus_folders, ["FER2013Train/label.csv", "FER2013Test/label.csv", "fer2013new.csv"]),
     ("ferplus", ferplus_kaggle, ["fer2013.csv", "fer2013new.csv"]),
     ("folder", folder_csv, ["labels.csv"]),
@@ -136,7 +122,7 @@ def test_odd_names_of_folders_and_files_are_read_or_named(tmp_path_factory, name
             folder = Path(str(root / "train" / name))
             folder.mkdir(parents=True, exist_ok=True)
             Image.new("L", (4, 4)).save(folder / f"{name}.png", format="PNG")
-            picture(root / "test" / name / "x.png")
+            write_picture(root / "test" / name / "x.png")
         except (OSError, UnicodeEncodeError):  # none that a file system takes
             continue
     works_or_says_why(lambda: datasets.load("folder", root), "folder")

@@ -4,17 +4,21 @@ from asm.basics.errors import InputError
 from asm.datasets import load, rafdb
 
 
-@pytest.fixture
-def tree(tmp_path, picture):
+def write_tree(root, picture):
     """Seven training images, one of each class in the order of the ids, and two for testing."""
     rows = [f"train_{k:05d}.jpg {k}" for k in range(1, 8)] + ["test_0001.jpg 4", "test_0002.jpg 7"]
-    (tmp_path / "EmoLabel").mkdir()
-    (tmp_path / "EmoLabel" / "list_patition_label.txt").write_text("\n".join(rows))
+    (root / "EmoLabel").mkdir()
+    (root / rafdb.LIST).write_text("\n".join(rows))
     for k, row in enumerate(rows):
         name = row.split(".")[0]
-        picture(tmp_path / "Image" / "aligned" / f"{name}_aligned.jpg", 10 * k, "RGB")
-        picture(tmp_path / "Image" / "original" / f"{name}.jpg", 10 * k + 100, "RGB")
-    return tmp_path
+        picture(root / "Image" / "aligned" / f"{name}_aligned.jpg", 10 * k, "RGB")
+        picture(root / "Image" / "original" / f"{name}.jpg", 10 * k + 100, "RGB")
+    return root
+
+
+@pytest.fixture
+def tree(tmp_path, picture):
+    return write_tree(tmp_path, picture)
 
 
 def test_official_tree(tree):
@@ -41,30 +45,18 @@ def test_the_folder_that_holds_basic_will_do(tree):
     assert len(load("rafdb", tree).table) == 9
 
 
-def test_absent_set_shows_the_tree_and_where_to_apply(tmp_path):
-    with pytest.raises(
-        InputError, match=r"(?s)folder holds nothing.*EmoLabel/list_patition_label.txt.*RAF/model1"
-    ):
-        load("rafdb", tmp_path)
+def test_what_is_absent_is_named(tree, tmp_path_factory):
+    def refused(message: str, root=tree, **options) -> None:
+        with pytest.raises(InputError, match=message):
+            load("rafdb", root, **options)
 
-
-def test_absent_images_name_the_folder(tree):
-    (tree / "Image" / "original").rename(tree / "elsewhere")
-    with pytest.raises(
-        InputError, match=r"images: original\): not found at .*Image/original: there is no such"
-    ):
-        load("rafdb", tree, images="original")
-
-
-def test_unknown_images_option(tree):
-    with pytest.raises(InputError, match="expected one of aligned, original, found 'cropped'"):
-        load("rafdb", tree, images="cropped")
-
-
-def test_missing_image_is_named(tree):
+    nothing = tmp_path_factory.mktemp("nothing")
+    refused(r"(?s)folder holds nothing.*EmoLabel/list_patition_label.txt.*RAF/model1", nothing)
+    refused("expected one of aligned, original, found 'cropped'", images="cropped")
     (tree / "Image" / "aligned" / "train_00003_aligned.jpg").unlink()
-    with pytest.raises(InputError, match=r"1 image\(s\) listed in EmoLabel/.*: .*train_00003_aligned.jpg"):
-        load("rafdb", tree)
+    refused(r"1 image\(s\) listed in EmoLabel/.*: .*train_00003_aligned.jpg")
+    (tree / "Image" / "original").rename(tree / "elsewhere")
+    refused(r"original\): not found at .*Image/original: there is no such", images="original")
 
 
 @pytest.mark.parametrize(

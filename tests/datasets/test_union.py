@@ -32,29 +32,20 @@ def test_training_samples_of_all_parts_and_tests_of_the_named_ones(tmp_path, par
     assert data.table.split.tolist() == ["train"] * 5 + ["valid"] * 2 + ["test"] * 2
     assert data.table.origin.tolist() == ["a"] * 3 + ["b"] * 6
     assert data.table.index.tolist() == list(range(9))
-
-
-def test_by_default_every_part_is_tested(tmp_path, parts):
-    table = load("union", tmp_path, parts=parts).table
-    assert table.groupby("origin", sort=False).split.apply(list).tolist() == [
-        ["train"] * 3 + ["valid"] * 3 + ["test"] * 3,
-        ["train"] * 2 + ["valid"] * 2 + ["test"] * 2,
-    ]
-
-
-def test_classes_are_the_first_parts_and_the_others_are_joined_by_name(tmp_path, parts):
-    data = load("union", tmp_path, parts=parts, test=["b"])
+    # classes are the first part's, the others are joined by name: a's rows are fear, happy, sad; b's happy,
+    # sad, which are 1 and 0 in b itself
     assert data.classes == ("happy", "sad", "fear")
-    # a's rows are fear, happy, sad; b's happy, sad, which are 1 and 0 in b itself
     assert data.table.true.tolist() == [2, 0, 1, 0, 1, 0, 1, 0, 1]
-
-
-def test_ids_are_unique_and_pixels_are_the_parts_own(tmp_path, parts):
-    data = load("union", tmp_path, parts=parts, test=["b"])
     assert data.table.id[0] == "a/train/fear/x.png"
     assert data.table.id[4] == "b/train/sad/x.png"
     assert data.table.path.tolist() == data.table.id.tolist()  # the folders have the parts' names here
     assert [int(data.read(row)[0, 0]) for row in range(9)] == [10, 20, 30, 110, 120, 130, 140, 150, 160]
+
+
+def test_by_default_every_part_is_tested(tmp_path, parts):
+    table = load("union", tmp_path, parts=parts).table
+    splits = table.groupby("origin", sort=False).split.apply(list).tolist()
+    assert splits == [[name for name in ("train", "valid", "test") for _ in range(n)] for n in (3, 2)]
 
 
 def test_a_part_whose_classes_the_first_lacks_is_refused_with_the_remedy(tmp_path, parts):
@@ -99,16 +90,6 @@ def test_affectnet_without_contempt_and_rafdb_share_their_classes(tmp_path, pict
         ({"parts": {}}, "union: options: parts: .*at least 2"),
         ({"test": ["c"]}, "union: test: c not among the parts; expected a, b"),
         ({"test": []}, "union: options: test: .*at least 1"),
-    ],
-)
-def test_bad_options_are_named(tmp_path, parts, change, message):
-    with pytest.raises(InputError, match=message):
-        load("union", tmp_path, **{"parts": parts, **change})
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
         ({"rooot": "x"}, r"parts\.b\.rooot: unknown key; known here: options, root, source"),
         ({"root": "/elsewhere"}, r"parts\.b\.root: expected .* or a folder under it, found /elsewhere"),
         ({"source": "jaffe"}, r"parts\.b: unknown data set source 'jaffe'"),
@@ -116,9 +97,11 @@ def test_bad_options_are_named(tmp_path, parts, change, message):
         ({"options": {"classes": ["sad"]}}, r"parts\.b: folder: .*happy is no folder of a class"),
     ],
 )
-def test_a_bad_part_is_named(tmp_path, parts, change, message):
+def test_bad_options_of_the_union_or_a_part_are_named(tmp_path, parts, change, message):
+    if not set(change) <= {"parts", "test"}:
+        change = {"parts": {**parts, "b": {**parts["b"], **change}}}
     with pytest.raises(InputError, match=message):
-        load("union", tmp_path, parts={**parts, "b": {**parts["b"], **change}})
+        load("union", tmp_path, **{"parts": parts, **change})
 
 
 def test_a_part_that_only_seems_to_lie_under_the_root_is_refused(tmp_path, parts):
