@@ -50,8 +50,8 @@ def warn_of_slow_bf16(device: torch.device) -> None:
         return
     if not (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()):
         print(
-            "training.precision: bf16 takes many times as long as fp32 here, as this processor has neither AMX nor "
-            "AVX512-BF16; set it to fp32, or train on another machine",
+            "training.precision: bf16 takes many times as long as fp32 here, as this processor has neither "
+            "AMX nor AVX512-BF16; set it to fp32, or train on another machine",
             file=sys.stderr,
         )
 

@@ -26,6 +26,18 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
 
 
+def times(work: Path) -> dict[str, int]:
+    """When each finished block was written."""
+    return {path.name: path.stat().st_mtime_ns for path in work.glob("[0-9]*[0-9].npz")}
+
+
+def times_before_writing(monkeypatch, work: Path) -> dict[str, int]:
+    """`times` once all blocks are there, filled in when the result is put together."""
+    kept, write = {}, process._write
+    monkeypatch.setattr(process, "_write", lambda *words: kept.update(times(work)) or write(*words))
+    return kept
+
+
 @pytest.fixture
 def align(tmp_path):
     def run(dataset, name="out", *, work="work", **changed):
@@ -35,13 +47,6 @@ def align(tmp_path):
         )
 
     return run
-
-
-def test_corrected_labels_are_counted(align, make_dataset, rendered):
-    dataset = make_dataset(list(rendered.images[:4]))
-    assert "corrected" not in align(dataset)
-    dataset = replace(dataset, table=dataset.table.assign(corrected_from=["", "a", "", "b"]))
-    assert align(dataset)["corrected"] == 2
 
 
 def test_images_with_several_faces_are_listed_aside(align, make_dataset, rendered, tmp_path):
@@ -76,37 +81,6 @@ def test_faces_are_found_and_cropped(align, make_dataset, rendered, tmp_path):
     for face, image, points in zip(store.faces, rendered.images[:5], store.landmarks, strict=False):
         assert np.array_equal(face, crop_face(image, points, 48))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "work"]
-
-
-OTHER_INSTRUCTIONS = {
-    "ATEN_CPU_CAPABILITY": "default",
-    "ONEDNN_MAX_CPU_ISA": "SSE41",
-    "MKL_CBWR": "COMPATIBLE",
-    "OPENBLAS_CORETYPE": "Prescott",
-}
-ALIGN = """
-import sys
-from pathlib import Path
-import numpy as np
-from asm.faces import process
-from test_process import KILL_OPTIONS, kill_dataset
-folder = Path(sys.argv[1])
-dataset = kill_dataset(np.load(folder / "images.npy"))
-process.align_dataset(dataset, out=folder / "theirs", work=folder / "w", workers=1, **KILL_OPTIONS)
-"""
-
-
-def test_another_processors_instructions_change_no_byte(tmp_path, rendered):
-    """Those of one without AVX: its networks add in another order; nor does the size of a batch."""
-    images = np.stack([np.asarray(Image.fromarray(image).resize((48, 48))) for image in rendered.images])
-    np.save(tmp_path / "images.npy", images)
-    paths = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    command = [sys.executable, "-c", ALIGN, str(tmp_path)]
-    subprocess.run(command, env={**os.environ, **paths, **OTHER_INSTRUCTIONS}, check=True)
-    places = {"out": tmp_path / "ours", "work": tmp_path / "w2", "workers": 1}
-    process.align_dataset(kill_dataset(images), **places, **{**KILL_OPTIONS, "batch_size": 1})
-    ours, theirs = contents(tmp_path / "ours"), contents(tmp_path / "theirs")
-    assert ours == theirs
 
 
 def test_unreadable_images_are_left_out_and_listed(align, tmp_path, make_dataset):
@@ -166,16 +140,20 @@ def test_what_becomes_empty_is_named(align, make_dataset, entries, split, label,
 
 
 def test_a_class_that_never_had_training_images_is_not_blamed_on_files(align, make_dataset):
-    dataset = make_dataset([FINE, BROKEN, FINE], ["train", "train", "test"], [0, 0, 1])
-    assert align(dataset)["unreadable"] == 1
+    assert align(make_dataset([FINE, BROKEN, FINE], ["train", "train", "test"], [0, 0, 1]))["unreadable"] == 1
 
 
-def test_as_is_images_of_the_right_size_are_not_changed(align, make_dataset, tmp_path):
+def test_as_is_images_of_the_right_size_are_not_changed_and_corrections_are_counted(
+    align, make_dataset, tmp_path
+):
     images = np.random.default_rng(1).integers(0, 256, (5, 32, 32), dtype=np.uint8)
-    summary = align(make_dataset(list(images)))
-    store = load(tmp_path / "out")
+    dataset = make_dataset(list(images))
+    summary = align(dataset)
     assert summary["channels"] == 1
-    assert np.array_equal(store.faces[..., 0], images)
+    assert "corrected" not in summary
+    assert np.array_equal(load(tmp_path / "out").faces[..., 0], images)
+    dataset = replace(dataset, table=dataset.table.assign(corrected_from=["", "a", "", "b", ""]))
+    assert align(dataset)["corrected"] == 2
 
 
 def test_the_same_image_in_two_splits_is_counted_and_named(align, make_dataset, tmp_path, capsys):
@@ -233,14 +211,17 @@ def test_large_images_are_held_one_at_a_time_and_change_nothing(
     assert contents(tmp_path / "out") == contents(tmp_path / "frugal")
 
 
-def test_work_of_other_options_is_dropped_and_foreign_files_are_not(align, make_dataset, tmp_path, capsys):
+def test_work_of_other_options_or_code_is_dropped_and_foreign_files_are_not(
+    align, make_dataset, tmp_path, capsys
+):
     dataset = make_dataset([FINE, BROKEN, FINE, FINE], ["train", "train", "test", "test"])
-    with pytest.raises(InputError, match="class 'b'"):
-        align(dataset)
-    assert (tmp_path / "work" / "000000000.npz").is_file()
-    summary = align(make_dataset([FINE] * 4), size=16)
+    for code in ("one", "one", "other"):
+        with pytest.raises(InputError, match="class 'b'"):
+            align(dataset, code=code)
+        assert (tmp_path / "work" / "000000000.npz").is_file()
+        assert ("starting anew" in capsys.readouterr().err) == (code == "other")
+    assert align(make_dataset([FINE] * 4), size=16, code="other")["size"] == 16
     assert "starting anew" in capsys.readouterr().err
-    assert summary["size"] == 16
     assert load(tmp_path / "out").faces.shape[1] == 16
 
     (tmp_path / "mine").mkdir()
@@ -274,22 +255,15 @@ def test_images_replaced_under_the_same_names_are_aligned_again(align, make_data
     images[9] = OSError("broken")
     with pytest.raises(KeyboardInterrupt):
         align(make_dataset([*images[:32], *[KeyboardInterrupt()] * 8]))
-    finished = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "work").glob("[0-9]*[0-9].npz")}
+    finished = times(tmp_path / "work")
     assert sorted(finished) == ["000000000.npz", "000000008.npz", "000000016.npz", "000000024.npz"]
 
     images[3] = 255 - images[3]
     images[9] = images[8]
     images[30] = images[30].reshape(60, 20)  # the same bytes, of another shape
-    kept, write = {}, process._write
-
-    def note_then_write(*arguments):
-        kept.update({name: (tmp_path / "work" / name).stat().st_mtime_ns for name in finished})
-        return write(*arguments)
-
-    monkeypatch.setattr(process, "_write", note_then_write)
+    kept = times_before_writing(monkeypatch, tmp_path / "work")
     align(make_dataset(images))
     assert [name for name in sorted(finished) if kept[name] == finished[name]] == ["000000016.npz"]
-    monkeypatch.undo()
     align(make_dataset(images), "fresh", work="fresh_work")
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
@@ -312,14 +286,6 @@ def test_an_image_is_read_once_also_on_resuming(align, make_dataset, monkeypatch
     assert seen == list(range(20))
 
 
-def test_other_code_begins_anew(align, make_dataset, tmp_path, capsys):
-    dataset = make_dataset([FINE, BROKEN, FINE, FINE], ["train", "train", "test", "test"])
-    for code in ("one", "one", "other"):
-        with pytest.raises(InputError, match="class 'b'"):
-            align(dataset, code=code)
-        assert ("starting anew" in capsys.readouterr().err) == (code == "other")
-
-
 def test_the_digest_tells_images_and_reasons_apart():
     image = np.zeros((2, 3), np.uint8)
     different = [image, image.reshape(3, 2), image.astype(np.uint16), image + 1, "broken", "bro", ""]
@@ -327,54 +293,84 @@ def test_the_digest_tells_images_and_reasons_apart():
     assert blocks.digest_of(np.zeros((4, 6), np.uint8)[::2, ::2]) == blocks.digest_of(image)
 
 
-SLOW_CHILD = """
+CHILD = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from test_process import kill_dataset, KILL_OPTIONS
+from test_process import OPTIONS, of_pixels
 from asm.faces import process
 
 if __name__ == "__main__":
     process.BLOCK = 8
-    dataset = kill_dataset(np.load(sys.argv[1]))
+    images, out, work = map(Path, sys.argv[1:4])
+    dataset = of_pixels(np.load(images))
     read = dataset.read
     def slow(row):
-        time.sleep(0.05)
+        time.sleep(float(sys.argv[4]))
         return read(row)
     object.__setattr__(dataset, "read", slow)
-    process.align_dataset(dataset, out=Path(sys.argv[2]), work=Path(sys.argv[3]), workers=1, **KILL_OPTIONS)
+    process.align_dataset(dataset, out=out, work=work, workers=1, **OPTIONS)
 """
-KILL_OPTIONS = {"size": 40, "detect": True, "pad": 0.25, "upscale": 2.0, "batch_size": 4}
+OPTIONS = {"size": 40, "detect": True, "pad": 0.25, "upscale": 2.0, "batch_size": 4}
+OTHER_INSTRUCTIONS = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "MKL_CBWR": "COMPATIBLE",
+    "OPENBLAS_CORETYPE": "Prescott",
+}
 
 
-def kill_dataset(images: np.ndarray) -> FaceDataset:
+def of_pixels(images: np.ndarray) -> FaceDataset:
     count = len(images)
-    table = pd.DataFrame(
-        {
-            "id": [str(i) for i in range(count)],
-            "path": "",
-            "split": ["train"] * (count - 4) + ["test"] * 4,
-            "true": [i % 2 for i in range(count)],
-        }
-    )
-    return FaceDataset("killed", ("a", "b"), table, Pixels(images))
+    columns = {
+        "id": [str(i) for i in range(count)],
+        "path": "",
+        "split": ["train"] * (count - 4) + ["test"] * 4,
+        "true": [i % 2 for i in range(count)],
+    }
+    return FaceDataset("pixels", ("a", "b"), pd.DataFrame(columns), Pixels(images))
 
 
-def test_sigkill_and_number_of_processes_do_not_change_a_byte(tmp_path, rendered, monkeypatch):
+@pytest.fixture
+def small(rendered) -> np.ndarray:
+    return np.stack([np.asarray(Image.fromarray(image).resize((48, 48))) for image in rendered.images])
+
+
+@pytest.fixture
+def start_child(tmp_path):
+    """A process that aligns `images` to tmp_path/out, so many seconds an image, in this environment."""
+    (tmp_path / "child.py").write_text(CHILD)
+
+    def start(images: np.ndarray, seconds: float, **environment: str) -> subprocess.Popen:
+        np.save(tmp_path / "images.npy", images)
+        paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+        places = [str(tmp_path / name) for name in ("child.py", "images.npy", "out", "work")]
+        return subprocess.Popen(
+            [sys.executable, *places, str(seconds)],
+            env={**os.environ, "PYTHONPATH": paths, **environment},
+            stderr=subprocess.PIPE,
+        )
+
+    return start
+
+
+def test_another_processors_instructions_change_no_byte(tmp_path, small, start_child, monkeypatch):
+    """Those of one without AVX: its networks add in another order; nor does the size of a batch."""
+    child = start_child(small, 0, **OTHER_INSTRUCTIONS)
+    monkeypatch.setattr(process, "BLOCK", 8)
+    places = {"out": tmp_path / "ours", "work": tmp_path / "w", "workers": 1}
+    process.align_dataset(of_pixels(small), **places, **{**OPTIONS, "batch_size": 1})
+    _, text = child.communicate(timeout=250)
+    assert child.returncode == 0, text.decode()
+    assert contents(tmp_path / "ours") == contents(tmp_path / "out")
+
+
+def test_sigkill_and_number_of_processes_do_not_change_a_byte(tmp_path, small, start_child, monkeypatch):
     """A child is killed in the middle and continued here; the reference is made by two processes at once."""
     monkeypatch.setattr(process, "BLOCK", 8)
-    small = np.stack([np.asarray(Image.fromarray(image).resize((48, 48))) for image in rendered.images])
     images = np.concatenate([np.roll(small, shift, 2) for shift in range(4)])
-    np.save(tmp_path / "images.npy", images)
-    (tmp_path / "child.py").write_text(SLOW_CHILD)
     work, out = tmp_path / "work", tmp_path / "out"
-
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    child = subprocess.Popen(
-        [sys.executable, str(tmp_path / "child.py"), str(tmp_path / "images.npy"), str(out), str(work)],
-        env=environment,
-        stderr=subprocess.PIPE,
-    )
+    child = start_child(images, 0.05)
     deadline = time.monotonic() + 120
     while len(list(work.glob("[0-9]*[0-9].npz"))) < 2:
         assert child.poll() is None, child.stderr.read().decode()
@@ -383,33 +379,25 @@ def test_sigkill_and_number_of_processes_do_not_change_a_byte(tmp_path, rendered
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert not out.exists()
-    finished = {path: path.stat().st_mtime_ns for path in work.glob("[0-9]*[0-9].npz")}
+    finished = times(work)
     assert 2 <= len(finished) < 6
     # As a power cut may leave it: a block's file without its end.
     torn = min(finished)
-    torn.write_bytes(torn.read_bytes()[:-100])
+    (work / torn).write_bytes((work / torn).read_bytes()[:-100])
 
-    kept = {}
-    write = process._write
+    dataset = of_pixels(images)
+    kept = times_before_writing(monkeypatch, work)
+    process.align_dataset(dataset, out=out, work=work, workers=1, **OPTIONS)
+    assert {name for name in finished if kept[name] != finished[name]} == {torn}
 
-    def note_then_write(*arguments):
-        kept.update({path: path.stat().st_mtime_ns for path in finished})
-        return write(*arguments)
-
-    monkeypatch.setattr(process, "_write", note_then_write)
-    dataset = kill_dataset(images)
-    process.align_dataset(dataset, out=out, work=work, workers=1, **KILL_OPTIONS)
-    assert {path for path in finished if kept[path] != finished[path]} == {torn}
-
-    process.align_dataset(dataset, out=tmp_path / "two", work=tmp_path / "2", workers=2, **KILL_OPTIONS)
+    process.align_dataset(dataset, out=tmp_path / "two", work=tmp_path / "2", workers=2, **OPTIONS)
     assert contents(out) == contents(tmp_path / "two")
-    store = load(out)
-    assert (store.manifest["face"] == "mtcnn").mean() > 0.8
+    assert (load(out).manifest["face"] == "mtcnn").mean() > 0.8
 
 
 def test_a_worker_that_dies_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(process, "BLOCK", 8)
     monkeypatch.setattr(process, "_start_worker", os.abort)
-    dataset = kill_dataset(np.zeros((16, 48, 48), np.uint8))
+    dataset = of_pixels(np.zeros((16, 48, 48), np.uint8))
     with pytest.raises(InputError, match="a worker process died"):
-        process.align_dataset(dataset, out=tmp_path / "o", work=tmp_path / "w", workers=2, **KILL_OPTIONS)
+        process.align_dataset(dataset, out=tmp_path / "o", work=tmp_path / "w", workers=2, **OPTIONS)

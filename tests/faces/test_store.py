@@ -78,22 +78,20 @@ def test_parts_that_do_not_fit(directory):
         load(directory)
 
 
-def test_wrong_manifest_and_summary(directory):
-    text = (directory / "manifest.csv").read_text()
-    (directory / "manifest.csv").write_text(text.replace("test,1", "test,2"))
-    with pytest.raises(InputError, match=r"row 2 has the label 2, expected 0\.\.1"):
-        load(directory)
-    (directory / "manifest.csv").write_text(text.replace("face", "visage", 1))
-    with pytest.raises(InputError, match=r"the column 'face' is missing"):
-        load(directory)
-    (directory / "manifest.csv").write_text(text.replace("true", "label", 1))
-    with pytest.raises(InputError, match=r"the column 'true' is missing"):
-        load(directory)
-    (directory / "summary.json").write_text("[]")
-    with pytest.raises(InputError, match=r"summary\.json: expected a mapping, found list"):
-        load(directory)
-    (directory / "summary.json").write_text('{"dataset": "x", "classes": 3}')
-    with pytest.raises(InputError, match='"dataset" and "classes"'):
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("manifest.csv", "test,1", "test,2", r"row 2 has the label 2, expected 0\.\.1"),
+        ("manifest.csv", "face", "visage", "the column 'face' is missing"),
+        ("manifest.csv", "true", "label", "the column 'true' is missing"),
+        ("summary.json", None, "[]", r"summary\.json: expected a mapping, found list"),
+        ("summary.json", None, '{"dataset": "x", "classes": 3}', '"dataset" and "classes"'),
+    ],
+)
+def test_wrong_manifest_and_summary(directory, name, old, new, message):
+    text = (directory / name).read_text()
+    (directory / name).write_text(new if old is None else text.replace(old, new, 1))
+    with pytest.raises(InputError, match=message):
         load(directory)
 
 
