@@ -1,6 +1,7 @@
 """The loop: it learns, repeats itself to the byte, survives SIGKILL at any moment, and stops on NaN."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,18 @@ from asm.parts.batches import Data, Samples, StreamedFaces, cell_data, memory_fo
 from asm.training import cell, checkpoint, epoch
 
 CPU = torch.device("cpu")
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory) -> Path:
+    """The folder of the usual cell, trained once."""
+    folder = tmp_path_factory.mktemp("usual")
+    cell.train(make_config(), make_data(), None, folder / "out", folder / "ck", folder / "timing.csv", CPU)
+    return folder
 
 
 @pytest.mark.parametrize(("method", "networks"), [("baseline", 1), ("asm", 2)])
@@ -79,23 +92,26 @@ def test_training_learns_and_writes_everything(tmp_path, data, train_cell, metho
     assert inputs == cell.fingerprint(make_config(method, training={"epochs": 7}), data, None)
 
 
-def test_subset_shares_and_thresholds_are_in_the_history(tmp_path, train_cell, data):
-    train_cell(make_config(), data, tmp_path)
-    history = pd.read_csv(tmp_path / "out" / "history.csv")
+def test_what_the_mining_did_and_cost_is_in_the_history(usual):
+    history = pd.read_csv(usual / "out" / "history.csv")
     shares = history[["subset_clean", "subset_ambiguous", "subset_noisy"]]
     assert shares.iloc[0].isna().all()  # warm-up
     assert shares.iloc[1:].sum(axis=1).tolist() == pytest.approx([1.0] * 3)
     clean, noisy = history["threshold_clean_2"], history["threshold_noisy_2"]
     assert (clean + noisy)[1:].tolist() == pytest.approx([1.0] * 3)
     assert {"loss_sup", "loss_mut", "loss_usc", "lambda"} <= set(history)
-    stored = np.load(tmp_path / "out" / "train_predictions.npz")["subsets"]
-    assert (stored == 2).mean(1).tolist() == pytest.approx(history["subset_noisy"][1:].tolist())
+    stored = np.load(usual / "out" / "train_predictions.npz")["subsets"]
+    noisy = history["subset_noisy"][1:]
+    assert (stored == 2).mean(1).tolist() == pytest.approx(noisy.tolist())
+    # two networks over the training samples; then also over all of them in the mining, and the strong views
+    assert history["forward_passes"].tolist() == pytest.approx([2.0, *(4 + 2 * noisy)])
 
 
-def test_two_runs_write_the_same_bytes_and_another_seed_other_ones(tmp_path, train_cell, data):
-    first = train_cell(make_config(), data, tmp_path / "a")
-    assert train_cell(make_config(), data, tmp_path / "b") == first
-    assert train_cell(make_config(seed=1), data, tmp_path / "c")["history.csv"] != first["history.csv"]
+def test_two_runs_write_the_same_bytes_and_another_seed_other_ones(tmp_path, train_cell, data, usual):
+    assert train_cell(make_config(), data, tmp_path / "b") == results(usual)
+    assert (
+        train_cell(make_config(seed=1), data, tmp_path / "c")["history.csv"] != results(usual)["history.csv"]
+    )
 
 
 def many(count: int = 2 * cell.HASHED_AT_ONCE + 9) -> Samples:
@@ -186,8 +202,9 @@ def test_mean_class_accuracy_is_that_of_the_classes_that_are_there(data):
     assert "valid_mean_class_accuracy" in scores
 
 
+# forks a process for each moment, without a word of autograd before: what the imports take is paid once
 CHILD = """
-import os, signal, sys; sys.path.insert(0, {tests!r})
+import json, os, signal, sys; sys.path.insert(0, {tests!r}); sys.argv = {argv!r}  # run.json holds them
 from pathlib import Path
 from tiny import make_config, make_data
 from asm.methods import Method
@@ -195,7 +212,8 @@ from asm.parts import weights
 from asm.training import cell
 import torch
 torch.set_num_threads(1)
-folder = Path({folder!r})
+folder, found = Path({folder!r}), []
+saved = folder / "ck" / "last.pt"
 
 def die_at_call(owner, name, number):
     real, calls = getattr(owner, name), []
@@ -206,52 +224,43 @@ def die_at_call(owner, name, number):
         return real(*args, **options)
     setattr(owner, name, function)
 
-{moment}
-cell.train(make_config({method!r}), make_data(train=120), None, folder / "out", folder / "ck",
-           folder / "timing.csv", torch.device("cpu"))
+for moment in {moments!r}:
+    if (child := os.fork()) == 0:
+        exec(moment)
+        cell.train(make_config({method!r}), make_data(train=120), None, folder / "out", folder / "ck",
+                   folder / "timing.csv", torch.device("cpu"))
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    found.append([code, len(torch.load(saved, weights_only=True)["history"]) if saved.exists() else None])
+(folder / "found.json").write_text(json.dumps(found))
 """
 # what is called when the process dies, and how many epochs the next one finds done
-MOMENTS = (
-    ("die_at_call(Method, 'weak', 3)", None),  # in the first epoch: nothing is kept
-    ("die_at_call(Method, 'weak', 20)", 1),  # of 15 batches an epoch: in the second
-    ("die_at_call(os, 'fsync', 1)", 1),  # the second epoch's checkpoint is written, but not yet in its place
-    ("die_at_call(weights, 'save', 1)", 4),  # among the results
-)
+MOMENTS = {
+    "die_at_call(Method, 'weak', 3)": None,  # in the first epoch: nothing is kept
+    "die_at_call(Method, 'weak', 20)": 1,  # of 15 batches an epoch: in the second
+    "die_at_call(os, 'fsync', 1)": 1,  # the second epoch's checkpoint is written, but not yet in its place
+    "die_at_call(weights, 'save', 1)": 4,  # among the results
+}
 
 
 @pytest.mark.parametrize("method", ["baseline", "asm"])
 def test_killed_again_and_again_it_writes_the_bytes_of_an_uninterrupted_run(tmp_path, train_cell, method):
     expected = train_cell(make_config(method), make_data(train=120), tmp_path / "whole")
-    folder = tmp_path / "killed"
-
-    def start(moment: str = "") -> int:
-        script = CHILD.format(
-            tests=str(Path(__file__).parent), folder=str(folder), method=method, moment=moment
-        )
-        return subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL).returncode
-
-    for moment, done in MOMENTS:
-        assert start(moment) == -signal.SIGKILL, moment
-        saved = folder / "ck" / "last.pt"
-        kept = len(torch.load(saved, weights_only=True)["history"]) if saved.exists() else None
-        assert kept == done, moment
-    assert start() == 0
-    assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == expected
+    folder, tests = tmp_path / "killed", str(Path(__file__).parent)
+    told = {"argv": sys.argv, "folder": str(folder), "method": method, "moments": [*MOMENTS, ""]}
+    script = CHILD.format(tests=tests, **told)
+    subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL, check=True)
+    found = json.loads((folder / "found.json").read_text())
+    assert found == [*([-signal.SIGKILL, kept] for kept in MOMENTS.values()), [0, 4]]
+    assert results(folder) == expected
 
 
 @pytest.mark.parametrize("other", [{"code": "of another commit"}, {"seed": 1}, None])
 def test_a_checkpoint_of_other_code_options_or_labels_is_not_continued(
-    tmp_path, train_cell, monkeypatch, capsys, other
+    tmp_path, train_cell, usual, capsys, other
 ):
     config, data = make_config(**other or {}), make_data() if other else make_data(wrong=0)
-
-    def stop(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cell.results, "write", stop)
-    with pytest.raises(KeyboardInterrupt):
-        train_cell(make_config(), make_data(), tmp_path)
-    monkeypatch.undo()
+    shutil.copytree(usual / "ck", tmp_path / "ck")
     found = train_cell(config, data, tmp_path)
     assert "checkpoint of another configuration or data ignored" in capsys.readouterr().out
     assert found == train_cell(config, data, tmp_path / "fresh")
@@ -276,8 +285,9 @@ def rows(samples: Samples, count: int) -> Samples:
     return Samples(samples.ids[:count], samples.faces[:count], samples.labels[:count], samples.origin[:count])
 
 
-def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(tmp_path, train_cell, data, monkeypatch, capsys):
-    expected = train_cell(make_config(), data, tmp_path / "whole")
+def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(
+    tmp_path, train_cell, data, usual, monkeypatch, capsys
+):
     real, calls = checkpoint.save, []
 
     def fill_at_third(state, path):
@@ -290,7 +300,7 @@ def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(tmp_path, train_cell
     with pytest.raises(InputError, match="No space left"):
         train_cell(make_config(), data, tmp_path / "full")
     monkeypatch.undo()
-    assert train_cell(make_config(), data, tmp_path / "full") == expected
+    assert train_cell(make_config(), data, tmp_path / "full") == results(usual)
     assert "going on after epoch 2" in capsys.readouterr().out
 
 
@@ -372,26 +382,16 @@ def test_a_balanced_order_draws_the_classes_equally_often():
     assert plain.sort().values.tolist() == list(range(1000))
 
 
-def test_forward_passes_count_the_mining_too(tmp_path, train_cell, data):
-    train_cell(make_config(), data, tmp_path)
-    history = pd.read_csv(tmp_path / "out" / "history.csv")
-    noisy = history["subset_noisy"].fillna(0)
-    # two networks over the training samples; then also over all of them in the mining, and the strong views
-    expected = [2.0] + [4 + 2 * share for share in noisy[1:]]
-    assert history["forward_passes"].tolist() == pytest.approx(expected)
-
-
 def test_faces_that_do_not_fit_are_streamed_to_the_same_bytes(
-    tmp_path, train_cell, monkeypatch, aligned_file
+    tmp_path, train_cell, usual, monkeypatch, aligned_file
 ):
-    """Resident and streamed from the memory map: every file of the results is the same."""
+    """Streamed from a memory map, and resident: every file of the results is the same."""
     aligned, labels = aligned_file
-    resident = train_cell(make_config(), cell_data(aligned, labels), tmp_path / "resident")
     streamed = []
     real = StreamedFaces.batches
     monkeypatch.setattr(StreamedFaces, "batches", lambda *a: streamed.append(1) or real(*a))
     monkeypatch.setenv("ASM_MEMORY_GB", "0.00001")
-    assert train_cell(make_config(), cell_data(aligned, labels), tmp_path / "streamed") == resident
+    assert train_cell(make_config(), cell_data(aligned, labels), tmp_path / "streamed") == results(usual)
     assert streamed
 
 

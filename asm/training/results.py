@@ -102,16 +102,9 @@ def judged(method: Method, data: Data, probs: Tensor) -> dict[str, np.ndarray]:
         no such thing.
     """
     mined = method.mine(probs, data.train.labels) or Mined(torch.empty(0, dtype=torch.int8))
-    nothing = torch.empty(0)
-    found = {
-        "given": data.train.labels,
-        "probabilities": probs.mean(0),
-        "final_subset": mined.subset,
-        "confidence": nothing if mined.confidence is None else mined.confidence,
-        "clean_threshold": nothing if mined.clean_threshold is None else mined.clean_threshold,
-        "noisy_threshold": nothing if mined.noisy_threshold is None else mined.noisy_threshold,
-    }
-    arrays = {name: value.cpu().numpy() for name, value in found.items()}
+    rule = {name: torch.empty(0) if value is None else value for name, value in vars(mined).items()}
+    found = {"given": data.train.labels, "probabilities": probs.mean(0), "final_subset": rule.pop("subset")}
+    arrays = {name: value.cpu().numpy() for name, value in (found | rule).items()}
     return {"ids": np.array(data.train.ids), "true": data.true, **arrays}
 
 
