@@ -34,7 +34,8 @@ def _over_epochs(axes: Axes, epochs: list[int], **more: object) -> None:
     entries = len(axes.get_legend_handles_labels()[0])
     columns = entries if entries <= 4 else (entries + 1) // 2
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
-    axes.legend(**place, ncols=columns, columnspacing=1.0, handlelength=1.3)
+    if entries:
+        axes.legend(**place, ncols=columns, columnspacing=1.0, handlelength=1.3)
 
 
 def thresholds(scores: Scores, warmup: int) -> Figure | None:

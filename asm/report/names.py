@@ -63,7 +63,7 @@ def compared(grid: Grid) -> list[str]:
     """The methods of the grid that the pages put side by side where there is no room for all: the baseline,
     the control, Co-teaching as the strongest that is told the noise rate, ASM, and what is ours."""
     ours = [name for name, info in grid.methods.items() if info.ours]
-    run = {cell.method for cell in grid.cells}
+    run = {cell.method for cell in grid.cells if cell.scores}
     return [m for m in ("baseline", CONTROL, "coteaching", "asm", *ours) if m in run]
 
 

@@ -26,15 +26,16 @@ def test_every_name_can_be_drawn_and_stands_in_the_legend(tmp_path):
             axes.plot([0, 1], [0, k], label=name)
         axes.set_xticks(range(len(NAMES)), drawn(NAMES))
         axes.legend()
-        drawing.save(figure, tmp_path, "x")
+        drawing.save(figure, tmp_path, "x", tmp_path)
     assert len(axes.get_legend().get_texts()) == len(NAMES)
 
 
 def test_a_report_of_such_classes_is_complete_and_says_what_it_could_not_write(tmp_path, monkeypatch, small):
     monkeypatch.setattr(made_up, "CLASSES", NAMES[:7])
-    page = made_up.write_report(made_up.write_run(tmp_path, small)) / "README.md"
-    assert "that the figures' font cannot write: 高兴 = class 5, खुश = class 6." in page.read_text()
-    assert (tmp_path / "reports" / "figures" / "fig_thresholds.svg").is_file()
+    out = made_up.write_report(made_up.write_run(tmp_path, small))
+    details = (out / "details.md").read_text()
+    assert "| names that no font of the figures has: synthetic | 高兴 = class 5, खुश = class 6 " in details
+    assert (out / "figures" / "fig_thresholds.png").is_file()
 
 
 def test_the_bare_names_could_not():
