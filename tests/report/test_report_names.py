@@ -1,7 +1,5 @@
 """Class names that a figure would take for something else, or could not write."""
 
-import warnings
-
 import made_up
 import pytest
 
@@ -36,12 +34,3 @@ def test_a_report_of_such_classes_is_complete_and_says_what_it_could_not_write(t
     details = (out / "details.md").read_text()
     assert "| names that no font of the figures has: synthetic | 高兴 = class 5, खुश = class 6 " in details
     assert (out / "figures" / "fig_thresholds.png").is_file()
-
-
-def test_the_bare_names_could_not():
-    with drawing.style(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        figure = drawing.canvas(2, 2)
-        figure.subplots().set_title("a$x^$b")
-        with pytest.raises(ValueError, match="Expected"):
-            figure.draw_without_rendering()
