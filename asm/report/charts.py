@@ -32,15 +32,23 @@ PICTURE: dict[str, Any] = {"font": drawing.FONT, "background": "white"}
 PICTURE |= {part: {"labelFontSize": 12, "titleFontSize": 12} for part in ("axis", "header")}
 PICTURE |= {"legend": {"labelFontSize": 12, "symbolSize": 90}, "title": {"fontSize": 13}}
 Spec = dict[str, Any]
+Charts = dict[str, Spec]  # by the stem of their figure
 Images = Callable[[np.ndarray], dict[str, list[str]]]
 
 
-def file_stem(stem: str, focus: Focus | None, position: int) -> str:
+def file_stem(results: Results, stem: str, focus: Focus | None) -> str:
     """The file of a figure: a data set after the first has its name at the end."""
-    return f"{stem}_{focus.dataset}" if focus and position else stem
+    first = focus is None or focus.dataset == results.focuses[0].dataset
+    return stem if first else f"{stem}_{focus.dataset}"
 
 
-def build(results: Results, tsne: Path, faces: Path | None = None) -> dict[str, Spec]:
+def in_order(results: Results, built: Charts) -> list[tuple[str, Focus, Spec]]:
+    """The stem, focus and specification of each chart."""
+    every = [(stem, focus, file_stem(results, stem, focus)) for focus in results.focuses for stem in STEMS]
+    return [(stem, focus, built[name]) for stem, focus, name in every if name in built]
+
+
+def build(results: Results, tsne: Path, faces: Path | None = None) -> Charts:
     """The charts by the stem of their figure.
 
     Args:
@@ -51,7 +59,7 @@ def build(results: Results, tsne: Path, faces: Path | None = None) -> dict[str, 
         InputError: an embedding is damaged, or the faces are not those of its data set.
     """
     found: dict[str, alt.TopLevelMixin | None] = {}
-    for position, focus in enumerate(results.focuses):
+    for focus in results.focuses:
         asm, baseline = (embeddings.read_embedding(row, tsne) for row in (focus.asm, focus.baseline))
         aligned = store.load(faces / focus.dataset) if faces and asm else None
         images = partial(_images, aligned, tsne)
@@ -62,7 +70,7 @@ def build(results: Results, tsne: Path, faces: Path | None = None) -> dict[str, 
                 "figS2_tsne": asm and baseline and comparison(baseline, asm, images),
                 "fig_accuracy": accuracy(results, focus),
             }
-        found |= {file_stem(stem, focus, position): chart for stem, chart in made.items()}
+        found |= {file_stem(results, stem, focus): chart for stem, chart in made.items()}
     return {stem: chart.to_dict() for stem, chart in found.items() if chart is not None}
 
 

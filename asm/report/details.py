@@ -105,7 +105,7 @@ def per_class(results: Results) -> pd.DataFrame:
         scores = pd.DataFrame([c.model_dump() for s in row["scores"] for c in s.test.per_class])
         mean = scores.groupby("name", sort=False).mean().round(4).reset_index(names="class")
         axes = {k: row[k] for k in ("dataset", "noise", "method", "init", "schedule")}
-        words = (names.changed(row["regime"], names.REGIMES), names.changed(row["rule"]))
+        words = (names.changed(row["regime"], "regimes"), names.changed(row["rule"]))
         frames.append(mean.assign(**axes, changed=", ".join(filter(None, words)), seeds=row["n"]))
     return pd.concat(frames) if frames else pd.DataFrame()
 

@@ -34,7 +34,8 @@ def _over_epochs(axes: Axes, epochs: list[int], **more: object) -> None:
     entries = len(axes.get_legend_handles_labels()[0])
     columns = entries if entries <= 4 else (entries + 1) // 2
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
-    axes.legend(**place, ncols=columns, columnspacing=1.0, handlelength=1.3)
+    if entries:
+        axes.legend(**place, ncols=columns, columnspacing=1.0, handlelength=1.3)
 
 
 def thresholds(scores: Scores, warmup: int) -> Figure | None:
@@ -252,16 +253,16 @@ def leads(results: Results) -> Figure | None:
     return grid.figure
 
 
-def _drawn_here(results: Results) -> Iterator[tuple[str, Focus | None, int, Figure | None]]:
-    for position, focus in enumerate(results.focuses):
+def _drawn_here(results: Results) -> Iterator[tuple[str, Focus | None, Figure | None]]:
+    for focus in results.focuses:
         scores = focus.asm["scores"][0]
-        yield "fig_recall", focus, position, recall(results, focus)
-        yield "fig_right_noisy", focus, position, right_noisy(results, focus)
-        yield "fig_thresholds", focus, position, thresholds(scores, results.grid.warmup_epochs)
-        yield "fig_mining", focus, position, mining(scores)
-        yield "fig_confusion", focus, position, confusion(results, focus)
-    yield "figR_regimes", None, 0, leads(results)
-    yield "figS1_hyperparameters", None, 0, hyperparameters(results)
+        yield "fig_recall", focus, recall(results, focus)
+        yield "fig_right_noisy", focus, right_noisy(results, focus)
+        yield "fig_thresholds", focus, thresholds(scores, results.grid.warmup_epochs)
+        yield "fig_mining", focus, mining(scores)
+        yield "fig_confusion", focus, confusion(results, focus)
+    yield "figR_regimes", None, leads(results)
+    yield "figS1_hyperparameters", None, hyperparameters(results)
 
 
 def _caption(results: Results, stem: str, focus: Focus | None) -> str:
@@ -269,29 +270,21 @@ def _caption(results: Results, stem: str, focus: Focus | None) -> str:
         return texts()["figures"][stem]
     noise = results.grid.noises[focus.noise]
     kind = names.noise(noise) + ("" if noise.kind == "original" else " label noise")
-    words = {
-        "where": f"{focus.dataset}, {kind}",
-        "dataset": focus.dataset,
-        "seed": focus.asm["scores"][0].seed,
-    }
+    seed = focus.asm["scores"][0].seed
+    words = {"where": f"{focus.dataset}, {kind}", "dataset": focus.dataset, "seed": seed}
     return texts()["figures"][stem].format(**words)
 
 
-def write(results: Results, interactive: dict[str, charts.Spec], out: Path, printed: Path) -> dict[str, str]:
+def write(results: Results, interactive: charts.Charts, out: Path, printed: Path) -> dict[str, str]:
     """Writes the figures that the evaluated cells allow, as .png into `out` and .svg into `printed`; of the
     charts (`charts.build`) a picture. Returns the caption of each stem."""
     for folder in (out, printed):
         folder.mkdir(parents=True, exist_ok=True)
     captions = {}
-    for position, focus in enumerate(results.focuses):
-        for stem in charts.STEMS:
-            if (name := charts.file_stem(stem, focus, position)) in interactive:
-                charts.save(interactive[name], out, name, printed)
-                captions[name] = _caption(results, stem, focus)
     with drawing.style():
-        for stem, focus, position, figure in _drawn_here(results):
+        for stem, focus, figure in (*charts.in_order(results, interactive), *_drawn_here(results)):
             if figure is not None:
-                name = charts.file_stem(stem, focus, position)
-                drawing.save(figure, out, name, printed)
+                name = charts.file_stem(results, stem, focus)
+                (charts if isinstance(figure, dict) else drawing).save(figure, out, name, printed)
                 captions[name] = _caption(results, stem, focus)
     return captions

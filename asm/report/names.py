@@ -1,45 +1,33 @@
 """How the things of the report are printed: methods, noises, and what a cell changes."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from asm.report.cells import CONTROL, Grid, paper
+from asm.report.layout import texts
 from asm.scores.schema import NoiseKind
 
 SUBSETS = ("clean", "ambiguous", "noisy")
 SCHEDULES = {"fair": "common", "published": "own paper's"}
-RELABEL = {True: "with relabelling", False: "without relabelling"}
-Words = dict[str, Callable[[Any], str]]
-RULES: Words = {
-    "losses.lambda_max": lambda v: f"λ_max {v:g}",
-    "losses.beta": lambda v: f"β {v:g}",
-    "losses.omega": lambda v: f"ω {v:g}",
-    "losses.gamma": lambda v: f"γ {v:g}",
-    "thresholds.confidence": lambda v: "Eq. 3 as printed" if v == "max" else f"Eq. 3 by the {v}",
-    "losses.drop_noisy": lambda v: "noisy samples dropped" if v else "noisy samples kept",
-    "scn.relabel": RELABEL.__getitem__,
-    "rul.relabel": RELABEL.__getitem__,
-}
-REGIMES: Words = {
-    "training.hidden": lambda v: f"{v} hidden units",
-    "training.dropout": lambda v: f"dropout {v:g}",
-    "training.epochs": lambda v: f"{v} epochs",
-    "training.warmup_epochs": lambda v: f"warm-up {v}",
-    "optimizer.weight_decay": lambda v: f"weight decay {v:g}",
-    "optimizer.lr_decay": lambda v: f"rate × {v:g} an epoch",
-}
 
 
-def changed(content: str, known: Words = RULES) -> str:
-    """A rule or a regime (`results.canonical`) in words: "Eq. 3 as printed, λ_max 0"."""
-    values = json.loads(content)
-    parts = [words(values[key]) for key, words in known.items() if key in values]
-    for key, value in sorted(values.items()):
-        if key not in known:
-            listed = " + ".join(map(str, value)) if isinstance(value, list) else str(value).lower()
-            parts.append(f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {listed}")
-    return ", ".join(parts)
+def say(kind: str, key: str, value: Any) -> str:
+    """What a cell changes by one key, in words: "λ_max 0"; `kind` is rules or regimes."""
+    words = texts()[kind].get(key, {})
+    if isinstance(words, str):
+        return words.format(value)
+    if isinstance(value, list) or value not in words:
+        listed = " + ".join(value) if isinstance(value, list) else str(value).lower()
+        return f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {listed}"
+    return words[value]
+
+
+def changed(content: str, kind: str = "rules") -> str:
+    """A rule or a regime (`results.canonical`) in words: "λ_max 0, Eq. 3 as printed"."""
+    values, order = json.loads(content), list(texts()[kind])
+    keys = sorted(values, key=lambda key: (order.index(key) if key in order else len(order), key))
+    return ", ".join(say(kind, key, values[key]) for key in keys)
 
 
 def method(grid: Grid, row: dict[str, Any]) -> str:
@@ -63,7 +51,7 @@ def compared(grid: Grid) -> list[str]:
     """The methods of the grid that the pages put side by side where there is no room for all: the baseline,
     the control, Co-teaching as the strongest that is told the noise rate, ASM, and what is ours."""
     ours = [name for name, info in grid.methods.items() if info.ours]
-    run = {cell.method for cell in grid.cells}
+    run = {cell.method for cell in grid.cells if cell.scores}
     return [m for m in ("baseline", CONTROL, "coteaching", "asm", *ours) if m in run]
 
 

@@ -1,7 +1,7 @@
 """The page of a profile and its details: Markdown, from templates/ and the results' frames."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -138,91 +138,37 @@ def blank(results: Results) -> list[str]:
     return [cell.cell for cell in results.grid.cells if cell.scores is None]
 
 
-def _listed(values: Iterable[object]) -> str:
-    return ", ".join(dict.fromkeys(map(str, values)))
-
-
 def settings(results: Results) -> list[Row]:
     """A row for each setting: what it is here, and in the paper where the paper says it or lacks it."""
-    grid, done, theirs = results.grid, results.done, paper()["setting"]
-    found = _data(results)
-    weights = dict.fromkeys(grid.inits[init].about for init in grid.used_inits)
-    averaged = max((s.test.averaged_epochs for s in done), default=5)
-    words = {"fair": "ASM's for every method", "published": "each method's own paper's"}
-    run = names.in_order(cell.method for cell in grid.cells)
-    missing = [title for method, title in paper()["methods"].items() if method not in run]
-    told = [grid.title(method) for method in run if grid.methods[method].told_noise_rate]
-    heads = f"heads of {grid.hidden} hidden units on the frozen features"
-    single, unrun = sum(row["n"] == 1 for row in results.rows()), len(blank(results))
-    found |= {
-        "methods": (_listed(grid.title(method) for method in run), missing and f"also {_listed(missing)}"),
-        "told the noise rate": (_listed(told), told and "none"),
-        "trained": (heads if grid.input == "features" else "all layers", None),
-        "initial weights": (_listed(weights), None),
-        "backbone": (grid.backbone, None),
-        # the width of another backbone is no narrower or wider one
-        "width": (grid.width if grid.backbone == theirs["backbone"] else "", None),
-        "image size": (f"{grid.image_size} px", None),
-        "epochs": (grid.epochs, None),
-        "warm-up epochs": (grid.warmup_epochs, None),
-        "batch size": (grid.batch_size, None),
-        "precision": (grid.precision, None),
-        "dropout": (grid.dropout or "", None),
-        "headline": (f"mean of the last {averaged} epochs", None),
-        "schedule": (_listed(words[name] for name in grid.schedules), "not said"),
-        "seeds": (_listed(sorted({cell.seed for cell in grid.cells})), None),
-        "settings with one seed": (
-            f"{single} of {len(results.rows())}: may be chance" if single else "",
-            "not said",
-        ),
-        "not run yet": (
-            unrun and f"{unrun} of {len(grid.cells)} cells ([which](details.md#not-run-yet))",
-            "–",
-        ),
-        "versions": (
-            "; ".join(dict.fromkeys(_listed(f"{k} {v}" for k, v in s.versions.items()) for s in done)),
-            None,
-        ),
-    }
-    return [
-        {"Setting": name, "here": str(here), "in the paper": str(theirs.get(name, beside) or "") or None}
-        for name, (here, beside) in found.items()
-        if here
-    ]
-
-
-def _data(results: Results) -> dict[str, tuple[str, str | None]]:
-    """The data sets, their faces and class names, the noises and the wrong labels."""
-    grid, seen = results.grid, {s.dataset: s for s in results.done}
-    columns, found = _listed(paper()["columns"].values()), {}
-    for name, info in grid.datasets.items():
-        here = info.title
-        if s := seen.get(name):
-            here += "" if "classes" in here else f", {len(s.classes)} classes"
-            here += f", {s.faces.images:,} images, {s.test.images:,} of them test"
-            share = s.faces.fallback_share
-            here += (
-                f"; {100 * share:.1f} % without a detected face (the whole frame is used)" if share else ""
-            )
-            here += f"; {s.faces.unreadable:,} more unreadable" if s.faces.unreadable else ""
-            here += f"; {s.faces.corrected:,} labels corrected by a review" if s.faces.corrected else ""
-        found[f"data: {name}"] = (here, None if info.paper else columns)
-        unwritten = undrawable(s.classes) if s else []
-        numbered = _listed(f"{c} = class {s.classes.index(c) + 1}" for c in unwritten)
-        found[f"names that no font of the figures has: {name}"] = (numbered, None)
-    ours = [
-        names.noise(grid.noises[noise])
-        for noise in grid.ordered_noises
-        if any(c.noise == noise for c in grid.cells)
-    ]
-    theirs = [names.percent(rate) for rate in (0, *paper()["table1"]["asm"])]
-    found["label noise"] = (_listed(ours), None if set(theirs) <= set(ours) else _listed(theirs))
-    for dataset in grid.datasets:
-        for noise in grid.ordered_noises:
-            cells = [c for c in grid.cells if (c.dataset, c.noise) == (dataset, noise) and c.scores]
-            given = [c.scores.noise for c in cells]
-            if given and given[0].wrong:
-                share = f"{100 * np.mean([labels.realised for labels in given]):.1f} %"
-                left_out = f", {given[0].excluded:,} images left out" if given[0].excluded else ""
-                found[f"wrong labels: {dataset}, {names.noise(given[0])}"] = (share + left_out, None)
-    return found
+    grid, done, given = results.grid, results.done, {}
+    methods = names.in_order(cell.method for cell in grid.cells)
+    for row in results.rows():
+        known = [scores.noise for scores in row["scores"]]
+        where = f"{row['dataset']}, {names.noise(known[0])}"
+        given.setdefault(where, []).extend(labels for labels in known if labels.wrong)
+    versions = (", ".join(f"{key} {value}" for key, value in s.versions.items()) for s in done)
+    used = {cell.noise for cell in grid.cells}
+    context = {
+        "grid": grid, "paper": paper(), "seen": {s.dataset: s for s in done}, "undrawable": undrawable,
+        "noises": [names.noise(grid.noises[name]) for name in grid.ordered_noises if name in used],
+        "paper_noises": [names.percent(rate) for rate in (0, *paper()["table1"]["asm"])],
+        "given": {
+            where: {"share": np.mean([k.realised for k in labels]), "excluded": labels[0].excluded}
+            for where, labels in given.items()
+            if labels
+        },
+        "methods": methods, "told": [m for m in methods if grid.methods[m].told_noise_rate],
+        "missing": [title for method, title in paper()["methods"].items() if method not in methods],
+        "single": sum(row["n"] == 1 for row in results.rows()), "settings": len(results.rows()),
+        "blank": blank(results), "versions": list(dict.fromkeys(versions)),
+    }  # fmt: skip
+    templates = environment()
+    templates.filters |= {"title": grid.title, "about": lambda init: grid.inits[init].about}
+    lines = templates.get_template("settings.txt").render(context).splitlines()
+    rows = []
+    for line in filter(str.strip, lines):
+        name, here, theirs = (part.strip() for part in f"{line}¦".split("¦")[:3])
+        if here:
+            beside = paper()["setting"].get(name, theirs)
+            rows.append({"Setting": name, "here": here, "in the paper": str(beside) or None})
+    return rows

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from asm.report import names
 from asm.report.cells import CONTROL
 from asm.report.estimates import Estimate
-from asm.report.layout import Table, frame_of
+from asm.report.layout import Table, frame_of, texts
 from asm.report.results import MEASURES, NONE, Results, Row, difference, shown, without_warmup
 
 ASM = "ASM as in the paper"
@@ -52,9 +52,9 @@ def _letters(results: Results) -> dict[str, str]:
 
 def _legend(results: Results) -> str:
     """What the letters stand for."""
-    known = {key: getattr(results.grid, key.split(".")[1], None) for key in names.REGIMES}
-    usual = ", ".join(say(known[key]) for key, say in names.REGIMES.items() if known[key] is not None)
-    words = {letter: names.changed(of, names.REGIMES) for letter, of in _letters(results).items()}
+    known = {key: getattr(results.grid, key.split(".")[1], None) for key in texts()["regimes"]}
+    usual = ", ".join(names.say("regimes", key, value) for key, value in known.items() if value is not None)
+    words = {letter: names.changed(of, "regimes") for letter, of in _letters(results).items()}
     parts = [f"{letter}: {said or f'as in the settings ({usual})'}" for letter, said in words.items()]
     return f"Regimes: {'; '.join(parts)}. What a regime does not name is as in the settings."
 

@@ -12,7 +12,7 @@ import vl_convert
 from markdown_it import MarkdownIt
 
 from asm.report import page
-from asm.report.charts import VEGALITE, Spec
+from asm.report.charts import VEGALITE, Charts
 from asm.report.results import Results
 
 IMAGE = re.compile(r'<p><img src="figures/([\w-]+)\.png" alt="[^"]*" /></p>')
@@ -24,7 +24,7 @@ LINKS = {  # between the two pages, which become links inside the one
 }
 
 
-def render(results: Results, markdown: tuple[str, str], figures: Path, charts: dict[str, Spec]) -> str:
+def render(results: Results, markdown: tuple[str, str], figures: Path, charts: Charts) -> str:
     """The site.
 
     Args:
@@ -32,7 +32,7 @@ def render(results: Results, markdown: tuple[str, str], figures: Path, charts: d
         figures: folder of the written figures; those without a chart are inlined as they are.
         charts: by the stem of their figure (`charts.build`).
     """
-    used: dict[str, Spec] = {}
+    used: Charts = {}
 
     def shown(match: re.Match[str]) -> str:
         if match[1] not in charts:

@@ -6,33 +6,7 @@ import pytest
 from made_up import quality, read, row, with_accuracies, write_scores, write_timing
 
 from asm.basics.errors import InputError
-from asm.report import details, label_quality, tables
-
-# Against the paper's ASM > EAC > RUL > SCN > Baseline two of the ten pairs are the other way round, EAC
-# above ASM and SCN above RUL: tau = (8 - 2) / 10. Of the eight others two hold 0: EAC - RUL (9 and 7: 8 +-
-# 12.7) and EAC - SCN (7.5 and 5.3: 6.4 +- 14.0).
-AT_30 = {
-    "baseline": (70.0, 72.0),
-    "scn": (81.5, 83.7),
-    "rul": (80.0, 82.0),
-    "eac": (89.0, 89.0),
-    "asm": (86.0, 88.0),
-}
-
-
-def at_30(dataset: str = "ferplus") -> dict[str, float]:
-    return {f"{dataset}_n30_{m}_s{s}": v / 100 for m, values in AT_30.items() for s, v in enumerate(values)}
-
-
-def test_the_order_is_compared_with_the_papers_by_hand(many, write, tmp_path):
-    table = details.table_order(with_accuracies(many, write, tmp_path, at_30()))
-    line = row(table, Noise="30 %", **{"Data set": "ferplus"})
-    assert line["ours"] == "EAC > ASM > SCN > RUL > Baseline"
-    assert line["the paper's"] == "ASM > EAC > RUL > SCN > Baseline (FERPlus)"
-    assert line["Kendall's tau"] == pytest.approx(0.6)
-    assert line["pairs as in the paper"] == "8 of 10, 6 beyond chance"
-    assert row(table, Noise="30 %", **{"Data set": "synthetic"})["the paper's"].endswith("(RAF-DB)")
-    assert "MAN" not in line["ours"]  # the paper has no figures of it
+from asm.report import details, label_quality
 
 
 def test_both_schedules_have_their_own_rows_and_the_common_baseline(many, write, tmp_path):
@@ -40,43 +14,36 @@ def test_both_schedules_have_their_own_rows_and_the_common_baseline(many, write,
         c | {"cell": f"{c['cell']}_pub", "schedule": "published"}
         for c in many["cells"] if c["dataset"] == "ferplus" and c["method"] not in ("baseline", "asm")
     ]  # fmt: skip
-    wanted = at_30() | {f"ferplus_n30_scn_s{s}_pub": a for s, a in enumerate((0.90, 0.92))}
+    wanted = {f"ferplus_n30_{m}_s{s}": a for m, a in (("baseline", 0.7), ("scn", 0.82)) for s in range(2)}
+    wanted |= {f"ferplus_n30_scn_s{s}_pub": a for s, a in enumerate((0.90, 0.92))}
     found = with_accuracies(many, write, tmp_path, wanted)
     where = {"Data set": "ferplus", "Method": "SCN", "Noise": "30 %"}
     table = details.table_accuracy(found)
-    assert row(table, **where, Schedule="common")["accuracy"].mean == pytest.approx(82.6)
+    assert row(table, **where, Schedule="common")["accuracy"].mean == pytest.approx(82)
     own = row(table, **where, Schedule="own paper's")
-    assert own["accuracy"].mean == pytest.approx(91)
-    assert own["− baseline (points)"].mean == pytest.approx(20)  # 90 - 70 and 92 - 72
-    order = row(details.table_order(found), Noise="30 %", Schedule="own paper's", **{"Data set": "ferplus"})
-    assert order["ours"].startswith("SCN > ")  # with the common cells of ASM and the baseline
+    for measure in ("accuracy", "mean class accuracy"):
+        assert own[f"{measure} − baseline"].mean == pytest.approx(21)
+    assert (own["accuracy"].mean, own["mean class accuracy"].mean) == (pytest.approx(91), pytest.approx(86))
 
 
 def test_networks_are_told_apart_from_the_pair(loaded):
     table = details.table_accuracy(loaded)
     asm = row(table, Noise="30 %", Method="ASM")
     assert float(asm["net 1"]) == pytest.approx(asm["accuracy"].mean - 1.1, abs=0.01)  # the fixture's nets
-    assert asm["a net − baseline (points)"].mean == pytest.approx(asm["− baseline (points)"].mean - 1.1)
+    assert asm["a net − baseline"].mean == pytest.approx(asm["accuracy − baseline"].mean - 1.1)
     assert row(table, Noise="30 %", Method="Baseline")["net 1"] is None
 
 
-def test_changes_and_weights_are_paired_differences(grid, write, tmp_path):
-    grid["inits"]["scratch"] = {"about": "random"}
-    grid["cells"].append(grid["cells"][0] | {"cell": "scratch", "init": "scratch"})
+def test_changes_are_paired_differences(grid, write, tmp_path):
     wanted = {"synthetic_n30_asm-3_s0": 0.77, "synthetic_n30_asm_s0": 0.78}
-    wanted |= {"synthetic_n00_baseline_s0": 0.75, "scratch": 0.70}
     scn = next(cell for cell in grid["cells"] if cell["cell"] == "synthetic_n30_scn_s0")
     grid["cells"].append(scn | {"cell": "kept", "changed": {"scn.relabel": False}})
     wanted |= {"synthetic_n30_scn_s0": 0.76, "kept": 0.74}
-    found = with_accuracies(grid, write, tmp_path, wanted)
-    changed = row(details.table_changes(found), Method="ASM, Eq. 3 as printed")
-    assert changed["− unchanged (points)"].mean == pytest.approx(-1)
-    changed = row(details.table_changes(found), Method="SCN, without relabelling")
-    assert changed["− unchanged (points)"].mean == pytest.approx(-2)
-    weights = details.table_weights(found).frame.to_dict("records")
-    assert [(w["Method"], w["au − scratch (points)"].mean) for w in weights] == [
-        ("Baseline", pytest.approx(5))
-    ]
+    table = details.table_changes(with_accuracies(grid, write, tmp_path, wanted))
+    for method, points in (("ASM, Eq. 3 as printed", -1), ("SCN, without relabelling", -2)):
+        line = row(table, Method=method)
+        for measure in ("accuracy", "mean class accuracy"):
+            assert line[f"{measure} − unchanged"].mean == pytest.approx(points)
 
 
 def test_fit_and_mining_by_hand(small, write, tmp_path, scores_of):
@@ -94,13 +61,13 @@ def test_fit_and_mining_by_hand(small, write, tmp_path, scores_of):
     mining["wrong_share"]["ambiguous"][-1] = None
     write_scores(root, scores)
     found = read(root)
-    asm = row(details.table_fit(found), Noise="30 %", Method="ASM")
-    assert list(asm.values())[2:] == ["90.0", "40.0", "0.71", "12.3", "anger (30.0 %)"]
-    assert row(details.table_fit(found), Noise="30 %", Method="Baseline")["most of"] is None
-    line = row(details.table_mining(found), Noise="30 %")
+    table = details.table_mining(found)
+    assert row(table, Noise="30 %", Method="Baseline")["most of"] is None
+    line = row(table, Noise="30 %", Method="ASM")
+    assert list(line.values())[2:7] == ["90.0", "40.0", "0.71", "12.3", "anger (30.0 %)"]
     assert (line["noisy: recall %"], line["ambiguous: wrong %"]) == ("62.5", None)
     assert "vote entropy: ρ" not in line  # no cell has it
-    assert row(details.table_mining(found), Noise="0 %")["noisy: precision %"] is None
+    assert row(table, Noise="0 %", Method="ASM")["noisy: precision %"] is None
 
 
 def test_cost_is_the_median_over_seeds_beside_the_baselines(many, write, tmp_path):
@@ -114,7 +81,6 @@ def test_cost_is_the_median_over_seeds_beside_the_baselines(many, write, tmp_pat
     assert (asm["seconds per epoch"], asm["× baseline"], asm["networks"]) == (9, 3, 2)
     assert (eac["seconds per epoch"], eac["× baseline"]) == (77, None)  # no baseline was timed there
     assert (asm["forward passes per sample"], asm["parameters, millions"]) == ("3.00", "1.40")
-    assert "Told the noise rate, which the others are not: JoCoR." in table.notes[1]
 
 
 @pytest.mark.parametrize(
@@ -139,41 +105,34 @@ def test_what_the_mining_finds_beside_the_best_rival(small, write, tmp_path):
     path = root / "scores" / "synthetic_n30_asm_s0.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"label_quality": quality(0.8, 0.9)}))
     found = read(root)
-    line = row(tables.table_found(found), Noise="30 %")
-    assert [line[f"{k}, %"] for k in ("called noisy", "of these wrong", "of the wrong found")] == [
-        "30.0",
-        "70.0",
-        "80.0",
-    ]
+    line = row(label_quality.table_found(found), Noise="30 %")
+    assert line["called noisy, %"] == "30.0"
+    assert line["of these wrong / of the wrong found, %"] == "70.0 / 80.0"
     assert line["AUROC, wrong"] == "0.800; loss 0.900"
     assert line["ambiguous among clean / ambiguous / noisy, %"] == "5 / 20 / –"
-    subsets = label_quality.table_subsets(found).frame.iloc[0]
-    assert subsets["clean: samples %"] == pytest.approx(100 / 3)
-    assert (subsets["noisy: ambiguous %"], subsets["clean: vote entropy"]) == (None, pytest.approx(0.75))
-    ranked = label_quality.table_ambiguous(found).frame
-    assert list(ranked["Measure"]) == ["AUROC", "rank correlation with the vote entropy"]
-    assert ranked.iloc[0]["ASM, depth in the band"] == "0.800 [0.790, 0.810]"
-    assert label_quality.table_wrong_sets(found).frame.iloc[0]["loss"] == "60.0 / 90.0"
+    assert line["vote entropy of clean / ambiguous / noisy"] == "0.75 / 0.75 / 0.75"
+    rivals = label_quality.table_rivals(found)
+    assert row(rivals, Measure="ambiguous: AUROC")["ASM, depth"] == "0.800 [0.790, 0.810]"
+    assert row(rivals, Measure="vote entropy: rank correlation")["loss"] == "0.900 [0.890, 0.910]"
+    sets = row(rivals, Measure="wrong: P / R (300)")
+    assert (sets["loss"], sets["ASM, in the subset"]) == ("60.0 / 90.0", "70.0 / 80.0")
+    assert sets["cleanlab's list"] == "70.0 / 80.0 (300)"
 
 
 def test_the_same_asked_out_of_sample_stands_below_and_says_so(small, write, tmp_path):
     root = write(tmp_path, small)
     path = root / "scores" / "synthetic_n30_asm_s0.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"label_quality": quality(0.8, 0.9)}))
-    before = label_quality.table_wrong(read(root))
-    assert "Predictions" not in before.frame
+    assert "Predictions" not in label_quality.table_rivals(read(root)).frame
     folder = root / "scores" / "out_of_sample"
     folder.mkdir()
     (folder / path.name).write_text(json.dumps(quality(0.7, 0.6)))
     found = read(root)
-    for table in (label_quality.table_wrong(found), tables.table_found(found)):
-        rows = table.frame[table.frame["Predictions"].isin(["in sample", "out of sample"])]
-        assert rows["Predictions"].tolist() == ["in sample", "out of sample"]
-        assert any("folds" in note for note in table.notes)
-    assert label_quality.table_wrong(found).frame["loss"].tolist() == [
-        "0.900 [0.890, 0.910]",
-        "0.600 [0.590, 0.610]",
-    ]
+    for table in (label_quality.table_rivals(found), label_quality.table_found(found)):
+        assert table.frame["Predictions"].drop_duplicates().tolist() == ["in sample", "out of sample"]
+    rivals = label_quality.table_rivals(found).frame
+    wrong = rivals[rivals["Measure"] == "wrong: AUROC"]
+    assert wrong["loss"].tolist() == ["0.900 [0.890, 0.910]", "0.600 [0.590, 0.610]"]
     (folder / path.name).write_text("{")
     with pytest.raises(InputError, match=f"out_of_sample/{path.name}: cannot be read"):
         read(root)

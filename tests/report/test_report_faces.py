@@ -9,7 +9,7 @@ from made_up import read, write_faces, write_report, write_run
 from PIL import Image
 
 from asm.basics.errors import InputError
-from asm.report import site
+from asm.report import charts
 
 
 @pytest.fixture
@@ -19,9 +19,12 @@ def run(small, tmp_path):
 
 def test_every_point_has_its_own_face(run):
     faces = write_faces(run)
-    charts = site.charts(read(run), run / "tsne", faces)
-    for part, first in (("train", 0), ("test", 1400)):  # the training faces come first in the store
-        (row,) = charts[f"fig1_tsne.{part}"]["data"]["values"]
+    panels = charts.build(read(run), run / "tsne", faces)["fig1_tsne"]["hconcat"][0]["vconcat"]
+    for panel, part, first in (
+        (panels[0], "test", 1400),
+        (panels[1], "train", 0),
+    ):  # as stored
+        (row,) = panel["data"]["values"]
         assert len(row["image"]) == len(row["id"])
         for name, url in list(zip(row["id"], row["image"], strict=True))[:300:7]:
             assert name.startswith(f"{part}/")
@@ -36,6 +39,6 @@ def test_no_face_is_shown_unless_asked_for(run, no_figures):
 
 def test_faces_of_another_data_set_are_an_error(run):
     with pytest.raises(InputError, match="no such directory of aligned faces"):
-        site.charts(read(run), run / "tsne", run / "elsewhere")
+        charts.build(read(run), run / "tsne", run / "elsewhere")
     with pytest.raises(InputError, match=r"samples, e\.g\. t.*, are not in this data set's manifest"):
-        site.charts(read(run), run / "tsne", write_faces(run, test=699, train=1399))
+        charts.build(read(run), run / "tsne", write_faces(run, test=699, train=1399))
