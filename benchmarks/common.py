@@ -20,8 +20,9 @@ sys.path.insert(0, str(ROOT))  # so that it runs where the project is not instal
 
 from asm import mining  # noqa: E402
 from asm.basics.yaml import parse, read_yaml  # noqa: E402
+from asm.methods import cell_config  # noqa: E402
 from asm.methods.asm import ASM  # noqa: E402
-from asm.methods.config import COMMON_SECTIONS, CellConfig, cell_config  # noqa: E402
+from asm.methods.config import COMMON_SECTIONS, CellConfig  # noqa: E402
 from asm.parts import backbones  # noqa: E402
 from asm.parts.batches import Samples  # noqa: E402
 from asm.training.epoch import run_epoch  # noqa: E402

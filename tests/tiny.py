@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from asm.grid.params import METHODS, load_params
-from asm.methods import Batch, Method
-from asm.methods.config import CellConfig, cell_config
+from asm.methods import Batch, Method, cell_config
+from asm.methods.config import CellConfig
 from asm.parts.batches import Data, Samples
 from asm.parts.views import Augment, StrongAugment
 from asm.training import cell

@@ -14,8 +14,8 @@ from asm.basics.errors import InputError
 from asm.basics.yaml import dump_yaml, parse
 from asm.grid.params import METHODS, Align, Params
 from asm.grid.profile import Profile
-from asm.methods import Method
-from asm.methods.config import COMMON_SECTIONS, CellConfig, cell_config
+from asm.methods import Method, cell_config
+from asm.methods.config import COMMON_SECTIONS, CellConfig
 from asm.parts.backbones import backbone_class
 from asm.parts.weights.base import Network
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, model_validator
 
 from asm.basics.yaml import Name, Positive, Schedule, Section, Size, Weight
 from asm.parts.views import Augment
-
-if TYPE_CHECKING:
-    from asm.methods.base import Method
 
 
 class Training(Section):
@@ -93,9 +90,3 @@ class CellConfig(Section):
 
 
 COMMON_SECTIONS = ("optimizer", "sampling", "augment")  # of params.yaml; every method reads them
-
-
-def cell_config(method: type[Method]) -> type[CellConfig]:
-    """The type of the configuration of this method's cells."""
-    sections = {name: (kind, ...) for name, kind in method.sections.items()}
-    return create_model(f"{method.__name__}Config", __base__=CellConfig, **sections)

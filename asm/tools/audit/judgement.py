@@ -19,7 +19,8 @@ from tqdm import tqdm
 from asm.basics.code import code_hash
 from asm.basics.yaml import parse
 from asm.grid.params import METHODS, Params
-from asm.methods.config import COMMON_SECTIONS, CellConfig, Training, cell_config
+from asm.methods import cell_config
+from asm.methods.config import COMMON_SECTIONS, CellConfig, Training
 from asm.parts.bank import FeatureBank
 from asm.parts.batches import cell_data
 from asm.scores.run import TRAIN, project, read_arrays
