@@ -13,6 +13,8 @@ from pathlib import Path
 import yaml
 from common import CODE, DRIVER, ROOT
 
+from asm.grid.cells import write_cells
+
 # In place of every stage's script but configs.py: write what the stage declares. A training sleeps between
 # half of SLEEP and one and a half of it, and says so in its output.
 STUB = """\
@@ -81,7 +83,7 @@ def _project(path: Path, cells: int) -> list[str]:
         else:
             shutil.copy(ROOT / name, target)
     text = (ROOT / "dvc.yaml").read_text()
-    (path / "dvc.yaml").write_text(re.sub(r"profiles/\w+/profile", "profiles/bench/profile", text))
+    (path / "dvc.yaml").write_text(re.sub(r"profiles/\w+/", "profiles/bench/", text))
     for stage, declared in yaml.safe_load(text)["stages"].items():
         outs = [
             next(iter(out)) if isinstance(out, dict) else out for out in declared.get("do", declared)["outs"]
@@ -98,18 +100,17 @@ def _project(path: Path, cells: int) -> list[str]:
     profile = {
         "training": {"input": "aligned", **size},
         "render": {"faces": {"train": 7, "valid": 7, "test": 7}},
-        "frozen": {},
         "datasets": {"faces": {"source": "synthetic", "root": "data/rendered/faces"}},
         "noises": {f"n{r:02d}": {"kind": "symmetric", "rate": r / 100} for r in (0, 10, 20, 30)},
         "inits": {"none": {"weights": "none"}},
         "cells": dict(zip(names, rows, strict=True)),
-        "out_of_sample": {},
         "tsne": names[:2],
-        "headline": {"title": "t", "baseline": names[0], "asm": names[1]},
     }
     for folder in ("profiles/bench", "data/raw/weights", "data/raw/noise"):
         (path / folder).mkdir(parents=True)
-    (path / "profiles" / "bench" / "profile.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
+    written = path / "profiles" / "bench" / "profile.yaml"
+    written.write_text(yaml.safe_dump(profile, sort_keys=False))
+    write_cells(written)
     subprocess.run(["git", "init", "-q"], cwd=path, check=True)
     return names
 

@@ -243,7 +243,7 @@ def test_only_the_chosen_source_is_imported(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [
-        *("asm.basics", "asm.basics.errors", "asm.datasets"),
+        *("asm.basics", "asm.basics.errors", "asm.basics.named", "asm.datasets"),
         *(f"asm.datasets.{name}" for name in ("base", "images", "names", "rafdb")),
     ]
 
