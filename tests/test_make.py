@@ -104,9 +104,9 @@ def test_another_torch_takes_its_own_cuda_libraries(checkout):
 def test_portable_reaches_the_stages(checkout):
     variables = {"VIRTUAL_ENV": str(checkout.environment("env"))}
     checkout.make("profiles", "PORTABLE=1", **variables)
-    assert checkout.calls() == ["a täst|avx2|profiles/generate.py"]
+    assert checkout.calls() == ["a täst|avx2|driver/project.py --rewrite"]
     checkout.make("profiles", **variables)
-    assert checkout.calls() == ["a täst||profiles/generate.py"]
+    assert checkout.calls() == ["a täst||driver/project.py --rewrite"]
 
 
 def test_a_stage_runs_there(tmp_path):
@@ -115,7 +115,7 @@ def test_a_stage_runs_there(tmp_path):
     for name in ("asm", "stages", "profiles/smoke"):
         shutil.copytree(ROOT / name, home / name, ignore=ignored)
     shutil.copy(ROOT / "params.yaml", home)
-    words = ["--params", "../../params.yaml", "--profile", "profile.yaml", "--out", "configs"]
-    command = [sys.executable, "-B", "../../stages/configs.py", *words]
+    words = "stages/configs.py --params ../../params.yaml --profile profile.yaml --name smoke --out configs"
+    command = [sys.executable, "-B", *f"../../{words}".split()]
     subprocess.run(command, cwd=home / "profiles/smoke", check=True)
     assert (home / "profiles/smoke/configs/align/synthetic.yaml").is_file()
