@@ -416,15 +416,13 @@ def test_the_number_of_threads_is_one_unless_the_environment_says_so_and_is_said
         torch.set_num_threads(1)
 
 
-def test_half_of_the_free_memory_is_for_faces(monkeypatch):
+def test_half_of_the_free_memory_is_for_faces_unless_the_environment_says_otherwise(monkeypatch):
     monkeypatch.delenv("ASM_MEMORY_GB", raising=False)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=3_000, total=64_000))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5_000, 80_000))  # free, total
     assert memory_for_faces(CPU) == 1_500
     assert memory_for_faces(torch.device("cuda")) == 2_500
 
-
-def test_the_environment_says_otherwise(monkeypatch):
     monkeypatch.setenv("ASM_MEMORY_GB", "1.5")
     assert memory_for_faces(CPU) == 1_500_000_000
     monkeypatch.setenv("ASM_MEMORY_GB", "a lot")

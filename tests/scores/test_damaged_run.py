@@ -98,14 +98,6 @@ def test_an_incomplete_run_is_named(whole, name):
         score(whole)
 
 
-@pytest.mark.parametrize("kept", [0, 100, 1000])
-def test_a_truncated_file_is_named(whole, kept):
-    path = whole / "run" / "test_predictions.npz"
-    path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(InputError, match=r"test_predictions\.npz: cannot be read .*train this cell again"):
-        score(whole)
-
-
 @pytest.mark.parametrize("split", ["test", "train"])
 def test_a_run_of_other_data_is_refused(whole, split):
     manifest = make_manifest()
