@@ -1,6 +1,6 @@
 """Write one small yaml per stage instance from params.yaml and a profile, with a hash of its code.
 
-A profile's name is that of its folder.
+`--name` is the profile's, as reports print it.
 """
 
 import bootstrap

@@ -2,9 +2,6 @@
 
 import bootstrap
 
-import argparse
-from pathlib import Path
-
 from asm.basics.errors import InputError, reported
 from asm.basics.files import exclusive
 from asm.basics.yaml import parse
@@ -16,13 +13,7 @@ from asm.parts.weights import read_weights
 from asm.training.features import Features, write_bank
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--faces", type=Path, required=True)
-    parser.add_argument("--init", type=Path, required=True, help="weights of the frozen backbone")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="where an interrupted run keeps its place")
-    args = parser.parse_args()
+    args = bootstrap.arguments(__doc__, "--config", "--faces", "--init", "--out", "--work")
     with reported():
         config = bootstrap.configuration(args.config, "features")
         weights = args.init / "weights.safetensors"

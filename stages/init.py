@@ -1,10 +1,11 @@
-"""The backbone's initial weights, made as their kind says (asm/parts/weights)."""
+"""The backbone's initial weights, made as their kind says (asm/parts/weights).
+
+`--files` is the folder of the weights that users bring.
+"""
 
 import bootstrap
 
-import argparse
 import json
-from pathlib import Path
 
 from asm.basics.errors import reported
 from asm.basics.files import whole
@@ -12,11 +13,7 @@ from asm.parts.weights import write_weights
 from asm.parts.weights.base import configured
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--files", type=Path, required=True, help="folder of the weights that users bring")
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    args = bootstrap.arguments(__doc__, "--config", "--files", "--out")
     with reported():
         weights, network, options = configured(bootstrap.configuration(args.config, "init"), str(args.config))
         state, found = weights.make(args.files, network, options)

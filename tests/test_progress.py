@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "driver"))
@@ -67,6 +68,11 @@ def test_more_workers_leave_less_time_but_no_less_than_the_longest_cell(view):
     view.failed("train@b1", "no")
     view.failed("train@b2", "no")
     assert view.left() == "10 min left"
+
+
+def test_the_groups_are_stages_of_the_pipeline():
+    pipeline = yaml.safe_load((Path(__file__).resolve().parents[1] / "dvc.yaml").read_text())
+    assert {*progress.CELLS, *progress.SCORES} < set(pipeline["stages"])
 
 
 def test_before_any_cell_has_ended_nothing_is_promised(view):

@@ -284,6 +284,10 @@ def _write(
             f"{dataset.name}: {len(twins)} image(s) are also in another split, pixel by pixel, such as "
             f"{ids[i]} in {splits[i]} and {ids[j]} in {splits[j]}; {where}"
         )
+    if not readable.all():
+        i = int(np.argmin(readable))
+        example = f"{ids[i]} ({reasons[i]})"
+        _warn(f"{dataset.name}: {(~readable).sum()} image(s) cannot be read, such as {example}; {where}")
     if left_out:
         file, why = left_out[0]
         _warn(f"{dataset.name}: {len(left_out)} file(s) are left out, such as {file} ({why[10:]}); {where}")

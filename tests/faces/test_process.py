@@ -83,7 +83,7 @@ def test_faces_are_found_and_cropped(align, make_dataset, rendered, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "work"]
 
 
-def test_unreadable_images_are_left_out_and_listed(align, tmp_path, make_dataset):
+def test_unreadable_images_are_left_out_and_listed(align, tmp_path, make_dataset, capsys):
     """A truncated JPEG and a text file, read from disk as a loader does."""
     pixels = np.random.default_rng(0).integers(0, 256, (6, 40, 40, 3), dtype=np.uint8)
     root = tmp_path / "the data"
@@ -99,6 +99,7 @@ def test_unreadable_images_are_left_out_and_listed(align, tmp_path, make_dataset
     )
 
     assert align(dataset)["unreadable"] == 2
+    assert "2 image(s) cannot be read, such as 002 (" in capsys.readouterr().err
     store = load(tmp_path / "out")
     assert store.manifest["id"].tolist() == ["000", "001", "003", "005"]
     assert store.manifest["face"].tolist() == ["as_is"] * 4
