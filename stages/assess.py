@@ -8,7 +8,7 @@ import bootstrap
 from pathlib import Path
 
 from asm.basics.errors import reported
-from asm.basics.files import whole
+from asm.basics.files import atomic_write
 from asm.scores.evaluation import assess_out_of_sample
 
 if __name__ == "__main__":
@@ -19,5 +19,5 @@ if __name__ == "__main__":
         predictions = Path("data", "out_of_sample", f"{args.cell}.npz")
         found = assess_out_of_sample(config, predictions, Path("data", "aligned", args.dataset))
         path = Path("reports", "scores", "out_of_sample", f"{args.cell}.json")
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from asm.basics.errors import reported
-from asm.basics.files import whole
+from asm.basics.files import atomic_write
 from asm.datasets import noise
 from asm.faces import store
 
@@ -25,10 +25,10 @@ if __name__ == "__main__":
         given = noise.given_labels(train, classes, config, args.lists)
         description = noise.describe(train["true"].to_numpy(), given, len(classes))
         table = pd.DataFrame({"id": train["id"], "given": given, "true": train["true"]})
-        with whole(args.out / "labels.csv") as path:
+        with atomic_write(args.out / "labels.csv") as path:
             table.to_csv(path, index=False)
         summary = {"kind": config["kind"], "rate": config.get("rate"), "classes": classes, **description}
-        with whole(args.out / "noise.json") as path:
+        with atomic_write(args.out / "noise.json") as path:
             path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         bootstrap.release(Path("checkpoints", f"align_{args.faces.name}"))
         print(f"{description['wrong']} of {description['samples']} labels changed")

@@ -8,7 +8,7 @@ import bootstrap
 from pathlib import Path
 
 from asm.basics.errors import reported
-from asm.basics.files import whole
+from asm.basics.files import atomic_write
 from asm.scores.evaluation import score_run
 
 if __name__ == "__main__":
@@ -20,6 +20,6 @@ if __name__ == "__main__":
             Path("data", "aligned", args.dataset),
             Path("data", "labels", f"{args.dataset}_{args.noise}", "noise.json"),
         )
-        with whole(Path("reports", "scores", f"{args.cell}.json")) as path:
+        with atomic_write(Path("reports", "scores", f"{args.cell}.json")) as path:
             path.write_text(scores.model_dump_json(indent=1) + "\n", encoding="utf-8")
         bootstrap.release(Path("checkpoints", args.cell))

@@ -8,7 +8,7 @@ import bootstrap
 import json
 
 from asm.basics.errors import reported
-from asm.basics.files import whole
+from asm.basics.files import atomic_write
 from asm.parts.weights import write_weights
 from asm.parts.weights.base import configured
 
@@ -20,6 +20,6 @@ if __name__ == "__main__":
         summary = {"weights": weights.weights, "backbone": network.backbone, "width": network.width, **found}
         if state is not None:
             write_weights(state, args.out / "weights.safetensors")
-        with whole(args.out / "summary.json") as path:
+        with atomic_write(args.out / "summary.json") as path:
             path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         print(summary)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from asm.basics.errors import reported
-from asm.basics.files import whole
+from asm.basics.files import atomic_write
 from asm.methods import load_cell
 from asm.parts.device import pick_device
 from asm.training import inputs
@@ -27,5 +27,5 @@ if __name__ == "__main__":
         work = Path("checkpoints", f"out_of_sample_{args.cell}")
         found = out_of_sample(config, data, initial, work, pick_device())
         out = Path("data", "out_of_sample", f"{args.cell}.npz")
-        with whole(out) as path:
+        with atomic_write(out) as path:
             np.savez_compressed(path, **found)

@@ -16,7 +16,7 @@ from scripts import ROOT, configure, run_here
 from tiny import make_config, strong_options, weak_options
 
 from asm.basics.errors import InputError
-from asm.basics.files import exclusive, mapped, whole, writing
+from asm.basics.files import atomic_write, exclusive, mapped, writing
 
 
 @contextmanager
@@ -33,12 +33,12 @@ def files_up_to(size: int) -> Iterator[None]:
 
 def test_a_file_is_the_old_one_or_the_whole_new_one(tmp_path):
     path = tmp_path / "new" / "x.csv"
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("1")
         assert not path.exists()
 
     def write(text: str | None) -> None:
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text("half")
             partial.write_text(text)
 
@@ -48,7 +48,7 @@ def test_a_file_is_the_old_one_or_the_whole_new_one(tmp_path):
         write("3" * 101)
     assert [file.name for file in path.parent.iterdir()] == ["x.csv"]
     assert path.read_text() == "1"
-    with pytest.raises(InputError, match=r"y: cannot be written"), whole(path / "y"):  # below a file
+    with pytest.raises(InputError, match=r"y: cannot be written"), atomic_write(path / "y"):  # below a file
         pass
 
 
@@ -76,7 +76,8 @@ def stages(folder: Path) -> dict[str, list[object]]:
     align = {"source": "synthetic", "root": "rendered", "options": {}, "align": align}
     network = {"backbone": "resnet18", "width": 4}
     augment = {"augment": weak_options().model_dump(), "strong_augment": strong_options().model_dump()}
-    init = {"weights": "synthetic", "faces": 8, "epochs": 1, **network, **size, **augment}
+    init = {"weights": "synthetic", "faces": 8, "epochs": 1, "augment": augment["augment"]}
+    init["network"] = {"image_size": 32, **network}
     init["pretrain"] = {"batch_size": 8, "lr": 0.001, "jitter": 0.0, **seed}
     frozen = {"features": {"cells": {2: 1}, "components": 5, "views": 2, **seed}, **network, **augment}
     training = make_config("baseline", training={"epochs": 2}).model_dump(exclude={"code"})

@@ -18,7 +18,7 @@ from asm.basics.errors import InputError
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Gives the path to write to. What is there at the end takes the place of `path`, whose folder is made; a
     kill, a full disk or an error leaves what was there before.
 

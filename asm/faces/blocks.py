@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asm.basics.files import whole
+from asm.basics.files import atomic_write
 from asm.datasets.base import FaceDataset
 from asm.faces.alignment import crop_face
 from asm.faces.detection import FaceDetector
@@ -46,7 +46,7 @@ class Block:
 
     def save(self, path: Path) -> None:
         """Atomically: a killed run leaves whole blocks."""
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             np.savez(partial, **vars(self))
 
     @classmethod

@@ -26,7 +26,7 @@ import torch
 from tqdm import tqdm
 
 from asm.basics.errors import InputError
-from asm.basics.files import mapped, whole, writing
+from asm.basics.files import atomic_write, mapped, writing
 from asm.basics.workers import start_worker
 from asm.datasets.base import SPLITS, FaceDataset
 from asm.datasets.names import printable
@@ -186,7 +186,7 @@ def _open_work(dataset: FaceDataset, options: Options, code: str, work: Path) ->
             f"{work}: left by a run with other images, options or code; starting anew", file=sys.stderr
         )
         shutil.rmtree(work)
-    with whole(stamp_file) as path:
+    with atomic_write(stamp_file) as path:
         path.write_text(stamp, encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ file holds these and no more: with other epochs, or another `set`, it stays as i
 from pathlib import Path
 
 from asm.basics.errors import InputError
-from asm.basics.files import whole
+from asm.basics.files import atomic_write
 from asm.basics.yaml import dump_rows
 from asm.grid.profile import Profile, load_profile
 
@@ -45,7 +45,7 @@ def write_cells(path: Path) -> bool:
     target = path.with_name(NAME)
     if target.is_file() and target.read_text(encoding="utf-8") == text:
         return False
-    with whole(target) as partial:
+    with atomic_write(target) as partial:
         partial.write_text(text, encoding="utf-8")
     return True
 

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from asm.basics.errors import InputError
-from asm.basics.files import mapped, whole, writing
+from asm.basics.files import atomic_write, mapped, writing
 from asm.basics.workers import start_worker
 from asm.rendered import CLASSES, renderer
 from asm.rendered.anatomy import ACTION_UNITS
@@ -166,7 +166,7 @@ def render_dataset(
     with writing(out):
         images.flush()
         np.save(out / "landmarks.npy", landmarks)
-    with whole(out / "manifest.csv") as path:
+    with atomic_write(out / "manifest.csv") as path:
         table.to_csv(path, index=False)
 
 

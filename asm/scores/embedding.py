@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from asm.basics.files import whole
+from asm.basics.files import atomic_write
 from asm.mining import SUBSETS
 from asm.scores.run import FEATURES, TEST, TRAIN, read_arrays, read_info
 
@@ -56,5 +56,5 @@ def embed_run(run: Path, out: Path) -> None:
         "classes": np.array(read_info(run)["classes"]),
         "subsets": np.array(SUBSETS),
     }
-    with whole(out) as path:
+    with atomic_write(out) as path:
         np.savez_compressed(path, **arrays)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from asm import methods
 from asm.basics.errors import InputError
-from asm.basics.files import exclusive, whole
+from asm.basics.files import atomic_write, exclusive
 from asm.methods.base import Method
 from asm.methods.config import CellConfig
 from asm.parts import backbones, distributed, perceptron
@@ -70,7 +70,7 @@ def train(
             writes = distributed.rank() == 0
         if writes:
             results.write(method, data, record, stamp, out)
-            with whole(timing) as path:
+            with atomic_write(timing) as path:
                 pd.DataFrame(record.timings).to_csv(path, index=False, float_format="%.4g")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from asm.basics.files import whole
+from asm.basics.files import atomic_write
 
 
 def save(state: dict[str, Any], path: Path) -> None:
@@ -15,7 +15,7 @@ def save(state: dict[str, Any], path: Path) -> None:
     Raises:
         InputError: the disk is full or not writable; the checkpoint before stays as it was.
     """
-    with whole(path) as partial, open(partial, "wb") as handle:
+    with atomic_write(path) as partial, open(partial, "wb") as handle:
         torch.save(state, handle)
 
 

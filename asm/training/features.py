@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from asm.basics.errors import InputError
-from asm.basics.files import whole, writing
+from asm.basics.files import atomic_write, writing
 from asm.basics.yaml import Positive, Section, Seed, Size
 from asm.faces.store import AlignedFaces
 from asm.parts import bank, views
@@ -126,7 +126,7 @@ def write_bank(
     if not (work / STAMP).is_file() or (work / STAMP).read_text(encoding="utf-8") != digest:
         for name in (PROJECTION, ROWS):
             (work / name).unlink(missing_ok=True)
-        with whole(work / STAMP) as path:
+        with atomic_write(work / STAMP) as path:
             path.write_text(digest, encoding="utf-8")
 
     def seen(rows: slice | np.ndarray) -> Tensor:
@@ -137,7 +137,7 @@ def write_bank(
         blocks = tqdm(np.array_split(rows, -(-len(rows) // BLOCK)), "projection", file=sys.stderr)
         parts = [pooled(network, views.evaluation_view(seen(block)), options.cells).cpu() for block in blocks]
         projection = fit_projection(torch.cat(parts).numpy(), options.components)
-        with whole(work / PROJECTION) as path:
+        with atomic_write(work / PROJECTION) as path:
             np.savez(path, **vars(projection))
     with np.load(work / PROJECTION) as parts:
         projection = Projection(**parts)
@@ -195,13 +195,13 @@ def _digest(aligned: AlignedFaces, network: Backbone, stamp: str, *options: Any)
 def _finish(aligned: AlignedFaces, work: Path, out: Path, shape: tuple[int, ...]) -> dict[str, Any]:
     """Rows, manifest and summary to `out`."""
     shutil.rmtree(out, ignore_errors=True)
-    with whole(out / bank.VIEWS) as path, open(path, "wb") as file, open(work / ROWS, "rb") as rows:
+    with atomic_write(out / bank.VIEWS) as path, open(path, "wb") as file, open(work / ROWS, "rb") as rows:
         header = {"descr": "<f2", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         digest = hashlib.file_digest(rows, "sha256").hexdigest()
         rows.seek(0)
         shutil.copyfileobj(rows, file)
-    with whole(out / bank.MANIFEST) as path:
+    with atomic_write(out / bank.MANIFEST) as path:
         aligned.manifest.to_csv(path, index=False)
     summary = {
         "dataset": aligned.name,
@@ -211,6 +211,6 @@ def _finish(aligned: AlignedFaces, work: Path, out: Path, shape: tuple[int, ...]
         "components": shape[2],
         "sha256": digest,
     }
-    with whole(out / bank.SUMMARY) as path:
+    with atomic_write(out / bank.SUMMARY) as path:
         path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return summary

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from asm.basics.files import whole
+from asm.basics.files import atomic_write
 from asm.methods.base import EVALUATION_BATCH, Method, Mined
 from asm.parts import distributed
 from asm.parts.batches import Data, Faces, fetch
@@ -45,7 +45,7 @@ def write(method: Method, data: Data, record: Record, inputs: dict[str, str], ou
         InputError: the disk is full or not writable.
     """
     predictions, subsets, device = record.predictions, record.subsets, data.train.labels.device
-    with whole(out / "history.csv") as path:
+    with atomic_write(out / "history.csv") as path:
         pd.DataFrame(record.history).to_csv(path, index=False, float_format="%.9g")
     _save(
         out / "test_predictions.npz",
@@ -86,7 +86,7 @@ def write(method: Method, data: Data, record: Record, inputs: dict[str, str], ou
         },
         "provenance": _provenance(inputs),
     }
-    with whole(out / "run.json") as path:
+    with atomic_write(out / "run.json") as path:
         path.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
 
 
@@ -125,7 +125,7 @@ def _provenance(inputs: dict[str, str]) -> dict[str, Any]:
 
 
 def _save(path: Path, **arrays: np.ndarray) -> None:
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         np.savez_compressed(partial, **arrays)
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from asm.basics.errors import InputError
-from asm.basics.files import whole
+from asm.basics.files import atomic_write
 from asm.parts.backbones import backbone_class
 
 
@@ -20,7 +20,7 @@ def write_weights(state: dict[str, Tensor], path: Path) -> None:
     """One .safetensors file, with the SHA-256 of its tensors. Raises InputError: the disk is full or not
     writable."""
     state = {name: value.contiguous().cpu() for name, value in state.items()}
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         # as bytes: the package's own writer makes files that their owner alone may read
         partial.write_bytes(save(state, {"sha256": _digest(state)}))
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from asm import datasets
 from asm.basics.errors import InputError
-from asm.basics.files import exclusive, whole
+from asm.basics.files import atomic_write, exclusive
 from asm.basics.yaml import parse
 from asm.faces import store
 from asm.grid.params import Align, load_params
@@ -121,7 +121,7 @@ def _write(
     rows = rows_of(faces.aligned.manifest, judged["ids"], Path(name))
     table, score = ranking.table(judged, rows, classes, folds)
     table["note"] = list(_notes(table, rows["face"], faces.others, set(found["id"])))
-    with whole(out / "audit.csv") as path:
+    with atomic_write(out / "audit.csv") as path:
         table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
     noisy = int((table["subset"] == "noisy").sum())
     summary = f"{len(table)} faces, {len(classes)} classes: {noisy} labels are noisy by ASM's rule"

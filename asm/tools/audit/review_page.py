@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from asm import mining
-from asm.basics.files import whole
+from asm.basics.files import atomic_write
 from asm.faces import thumbnail
 from asm.faces.store import AlignedFaces
 
@@ -68,6 +68,6 @@ def write(
     # "<" only occurs in texts, where it may be written so: no text can end the script
     text = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
     page = TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", text)
-    with whole(out / "audit.html") as path:
+    with atomic_write(out / "audit.html") as path:
         path.write_text(page, encoding="utf-8")
     return out / "audit.html"

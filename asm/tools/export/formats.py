@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors
 
 from asm.basics.errors import InputError
-from asm.basics.files import whole
+from asm.basics.files import atomic_write
 from asm.tools.export.classifier import Classifier, Description
 
 AGREE = 1e-5  # largest difference of a probability
@@ -36,7 +36,7 @@ def write(classifier: Classifier, kind: str, path: Path) -> float:
     # without the memory layout that training uses, which files cannot express
     classifier = copy.deepcopy(classifier).to("cpu", memory_format=torch.contiguous_format).eval()
     expected = predictor(classifier)
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         FORMATS[kind][1](classifier, partial)
         predict, _ = read(partial)
         batches = [_faces(count, classifier.description.size).numpy() for count in (1, 5)]  # traced with 3
