@@ -189,15 +189,15 @@ def hyperparameters(results: Results) -> Figure | None:
         theirs | {"key": k, "value": float(v), "accuracy": a} for k in varied for v, a in printed[k].items()
     ]
     data = pd.concat([found, pd.DataFrame(lines)]).sort_values("value")
-    data["place"] = data.groupby("key")["value"].rank(
-        method="dense"
-    )  # evenly spaced, as in the paper's figure
+    # the values stand evenly spaced, as in the paper's figure
+    data["place"] = data.groupby("key")["value"].rank(method="dense")
     shown = list(dict.fromkeys([*found["of"], theirs["of"]]))
     palette = [*np.resize(COLOURS, len(shown) - 1), PAPER_COLOUR]
     grid = sns.relplot(
-        data, kind="line", x="place", y="accuracy", row="whose", col="key", col_order=varied, hue="of",
-        hue_order=shown, palette=palette, marker="o", ms=7, lw=2, errorbar=estimates.interval,
-        err_style="bars", facet_kws={"sharex": "col", "sharey": "row"}, height=3, aspect=1.3,
+        data, kind="line", x="place", y="accuracy", row="whose", col="key", hue="of",
+        row_order=["ours", "paper"], col_order=varied, hue_order=shown, palette=palette, marker="o", ms=7,
+        lw=2, errorbar=estimates.interval, err_style="bars", height=3, aspect=1.3,
+        facet_kws={"sharex": "col", "sharey": "row"},
     )  # fmt: skip
     grid.set_titles("")
     for (whose, key), axes in grid.axes_dict.items():
