@@ -15,10 +15,7 @@ if __name__ == "__main__":
     parser.add_argument("--timing", type=Path, default="timing", help="folder of the cells' timing files")
     parser.add_argument("--tsne", type=Path, default="data/tsne")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--faces", type=Path, help="data/aligned: show its faces in index.html; keep that to yourself"
-    )
     args = parser.parse_args()
     with reported():
         bootstrap.configuration(args.grid, "report")
-        report.write(args.grid, args.scores, args.timing, args.tsne, args.out, args.faces)
+        report.write(args.grid, args.scores, args.timing, args.tsne, args.out)

@@ -8,7 +8,7 @@ import pandas as pd
 from asm.report import charts, details, figures, page, results, site
 
 
-def write(grid: Path, scores: Path, timing: Path, tsne: Path, out: Path, faces: Path | None = None) -> None:
+def write(grid: Path, scores: Path, timing: Path, tsne: Path, out: Path) -> None:
     """Write the report into `out`: README.md, details.md, index.html, metrics.json (DVC's: two numbers a
     cell), and the folders tables (csv), figures (png), print (svg and tex) and plots (DVC's).
 
@@ -17,13 +17,12 @@ def write(grid: Path, scores: Path, timing: Path, tsne: Path, out: Path, faces: 
         scores: folder of the evaluated cells' <cell>.json.
         timing: folder of their <cell>.csv.
         tsne: folder of <cell>.npz.
-        faces: folder of the aligned data sets, whose faces index.html then shows; not to be passed on.
 
     Raises:
         InputError: a file is missing, damaged, or of another cell or data set.
     """
     loaded = results.load(grid, scores, timing)
-    built, interactive = page.build(loaded), charts.build(loaded, tsne, faces)
+    built, interactive = page.build(loaded), charts.build(loaded, tsne)
     captions = figures.write(loaded, interactive, out / "figures", out / "print")
     markdown = page.render(loaded, built, captions)
     frames = {"cells": details.per_cell(loaded), "per_class": details.per_class(loaded)}

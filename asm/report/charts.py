@@ -6,8 +6,6 @@ Charts are Vega-Lite's; a click in a legend hides what was not clicked.
 
 import json
 import warnings
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +14,19 @@ import matplotlib
 import numpy as np
 import vl_convert
 
-from asm.faces import store, thumbnail
-from asm.faces.store import AlignedFaces
 from asm.report import drawing, embeddings, names
 from asm.report.embeddings import Embedding
 from asm.report.results import MEASURES, Focus, Results
-from asm.scores.run import rows_of
 
 VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 STEMS = ("fig1_tsne", "figS2_tsne", "fig_accuracy")
 DIGITS = 2  # of percentages and coordinates
-THUMBNAIL = 64  # pixels of a face in a tooltip
 SIDE = 400  # of a panel of points, pixels
 PICTURE: dict[str, Any] = {"font": drawing.FONT, "background": "white"}
 PICTURE |= {part: {"labelFontSize": 12, "titleFontSize": 12} for part in ("axis", "header")}
 PICTURE |= {"legend": {"labelFontSize": 12, "symbolSize": 90}, "title": {"fontSize": 13}}
 Spec = dict[str, Any]
 Charts = dict[str, Spec]  # by the stem of their figure
-Images = Callable[[np.ndarray], dict[str, list[str]]]
 
 
 def file_stem(results: Results, stem: str, focus: Focus | None) -> str:
@@ -48,38 +41,21 @@ def in_order(results: Results, built: Charts) -> list[tuple[str, Focus, Spec]]:
     return [(stem, focus, built[name]) for stem, focus, name in every if name in built]
 
 
-def build(results: Results, tsne: Path, faces: Path | None = None) -> Charts:
-    """The charts by the stem of their figure.
-
-    Args:
-        tsne: folder of <cell>.npz.
-        faces: folder of the aligned data sets; the t-SNE's points then show their face.
-
-    Raises:
-        InputError: an embedding is damaged, or the faces are not those of its data set.
-    """
+def build(results: Results, tsne: Path) -> Charts:
+    """The charts by the stem of their figure; `tsne`: folder of <cell>.npz. Raises InputError for a damaged
+    one."""
     found: dict[str, alt.TopLevelMixin | None] = {}
     for focus in results.focuses:
         asm, baseline = (embeddings.read_embedding(row, tsne) for row in (focus.asm, focus.baseline))
-        aligned = store.load(faces / focus.dataset) if faces and asm else None
-        images = partial(_images, aligned, tsne)
         with warnings.catch_warnings():  # that panels with one legend share the click in it, as they are to
             warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter")
             made = {
-                "fig1_tsne": asm and subsets(asm, images),
-                "figS2_tsne": asm and baseline and comparison(baseline, asm, images),
+                "fig1_tsne": asm and subsets(asm),
+                "figS2_tsne": asm and baseline and comparison(baseline, asm),
                 "fig_accuracy": accuracy(results, focus),
             }
         found |= {file_stem(results, stem, focus): chart for stem, chart in made.items()}
     return {stem: chart.to_dict() for stem, chart in found.items() if chart is not None}
-
-
-def _images(aligned: AlignedFaces | None, tsne: Path, ids: np.ndarray) -> dict[str, list[str]]:
-    """The faces of these samples, where they are to be shown."""
-    if aligned is None:
-        return {}
-    rows = rows_of(aligned.manifest.assign(row=range(len(aligned.manifest))), ids, tsne)["row"]
-    return {"image": [thumbnail.data_url(aligned.faces[i], THUMBNAIL) for i in rows]}
 
 
 def save(spec: Spec, out: Path, stem: str, printed: Path) -> None:
@@ -157,12 +133,12 @@ def accuracy(results: Results, focus: Focus) -> alt.TopLevelMixin | None:
     )
 
 
-def _points(features: Embedding, part: str, images: Images) -> alt.Chart:
+def _points(features: Embedding, part: str) -> alt.Chart:
     """The test or the training samples, with what the tooltip says of them."""
     xy, ids = getattr(features, f"{part}_xy"), getattr(features, f"{part}_ids")
     true, subset = (getattr(features, f"{part}_{name}") for name in ("true", "subset"))
     given = true if part == "test" else features.train_given
-    row = {"x": _numbers(xy[:, 0]), "y": _numbers(xy[:, 1]), "id": ids.tolist()} | images(ids)
+    row = {"x": _numbers(xy[:, 0]), "y": _numbers(xy[:, 1]), "id": ids.tolist()}
     row |= {"g": given.tolist(), "t": true.tolist(), "s": subset.tolist()}
     classes, subsets = json.dumps(features.classes), json.dumps(features.subsets)
     said = {"given": f"{classes}[datum.g]", "true": f"{classes}[datum.t]"}
@@ -171,7 +147,7 @@ def _points(features: Embedding, part: str, images: Images) -> alt.Chart:
         row["p"], said["predicted"] = features.test_predicted.tolist(), f"{classes}[datum.p]"
     hidden = alt.Axis(labels=False, ticks=False, grid=False, title=None)
     chart = alt.Chart(alt.Data(values=[row])).transform_flatten(list(row)).transform_calculate(**said)
-    told = [f"{name}:N" for name in ("id", *said, "image") if name != "image" or "image" in row]
+    told = [f"{name}:N" for name in ("id", *said)]
     return chart.encode(x=alt.X("x:Q", axis=hidden), y=alt.Y("y:Q", axis=hidden), tooltip=told)
 
 
@@ -190,13 +166,13 @@ def _class_colours(features: Embedding) -> dict[str, str]:
     return dict(zip(features.classes, np.resize(drawing.COLOURS, count).tolist(), strict=True))
 
 
-def subsets(features: Embedding, images: Images) -> alt.TopLevelMixin:
+def subsets(features: Embedding) -> alt.TopLevelMixin:
     """Fig. 1: test and training samples, by expression on the left and by mined subset on the right.
 
     Black outlines mark the mining's errors: a wrong label outside the noisy subset (circle), and a noisy
     sample whose given label is the true one (square).
     """
-    test, train = (_points(features, part, images) for part in ("test", "train"))
+    test, train = (_points(features, part) for part in ("test", "train"))
     black = {"color": alt.value("black"), "opacity": alt.value(0.8)}
     wrong, noisy = "datum.g != datum.t", "datum.subset == 'noisy'"
     outlines = [
@@ -217,9 +193,9 @@ def subsets(features: Embedding, images: Images) -> alt.TopLevelMixin:
     return alt.hconcat(left, right).resolve_scale(color="independent")
 
 
-def comparison(baseline: Embedding, asm: Embedding, images: Images) -> alt.TopLevelMixin:
+def comparison(baseline: Embedding, asm: Embedding) -> alt.TopLevelMixin:
     """Supplement, Fig. 2: test samples under the baseline (a) and ASM (b), by expression."""
     colours = _class_colours(asm)
     panels = ((baseline, "(a) Baseline"), (asm, "(b) ASM"))
-    points = ((_points(features, "test", images), title) for features, title in panels)
+    points = ((_points(features, "test"), title) for features, title in panels)
     return alt.hconcat(*(_coloured(of, "given", colours, title) for of, title in points))

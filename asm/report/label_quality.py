@@ -1,6 +1,6 @@
 """Does "ambiguous" mean ambiguous, "noisy" wrong? ASM's rule beside its rivals.
 
-A row is one run, that of the setting's first seed; an interval is over its training images, not over seeds.
+A row is one run, that of the setting's first seed.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from asm.report import names
 from asm.report.layout import Table, frame_of
 from asm.report.results import NONE, Results, Row
 from asm.report.tables import unique
-from asm.scores.schema import Hits, LabelQuality, Measured
+from asm.scores.schema import Hits, LabelQuality
 
 RIVALS = {
     "entropy": "entropy",
@@ -21,7 +21,6 @@ RIVALS = {
     "normalized_margin": "normalized margin",
     "confidence_weighted_entropy": "confidence-weighted entropy",
 }
-SCORED = {"asm_subset": "ASM, in the subset", "asm_depth": "ASM, depth"} | RIVALS
 
 
 def assessed(results: Results) -> Iterator[tuple[Row, LabelQuality, dict[str, str]]]:
@@ -64,29 +63,6 @@ def table_found(results: Results) -> Table:
     return Table("table_found", frame_of(rows), anchors=unique(anchors))
 
 
-def table_rivals(results: Results) -> Table:
-    """ASM's scores and its rivals: AUROC for ambiguity and for wrong labels, rank correlation with the votes'
-    entropy, precision and recall of as many samples as ASM calls noisy."""
-    rows = []
-    for row, quality, asked in assessed(results):
-        line: Row = names.row_labels(results.grid, row) | asked
-        known, wrong = quality.ambiguous, quality.wrong
-        truths = [("ambiguous: AUROC", known, "auroc"), ("wrong: AUROC", wrong, "auroc")]
-        if known and known.truth == "votes":
-            truths.insert(1, ("vote entropy: rank correlation", known, "spearman"))
-        for words, truth, key in truths:
-            if truth is not None:
-                values = {n: _interval(getattr(truth.scores[k], key)) for k, n in SCORED.items()}
-                rows.append(line | {"Measure": words} | values)
-        if wrong is not None:
-            sets = {name: _precision_recall(wrong.scores[key].at_asm_size) for key, name in RIVALS.items()}
-            sets |= {"ASM, in the subset": _precision_recall(wrong.subset)}
-            listed = wrong.cleanlab
-            sets |= {"cleanlab's list": listed and f"{_precision_recall(listed)} ({listed.samples:,})"}
-            rows.append(line | {"Measure": f"wrong: P / R ({wrong.subset.samples:,})"} | sets)
-    return Table("table_rivals", frame_of(rows))
-
-
 def _beside_best_rival(scores: dict[str, Any]) -> str:
     rival = max(RIVALS, key=lambda name: scores[name].auroc[0])
     return f"{scores['asm_depth'].auroc[0]:.3f}; {RIVALS[rival]} {scores[rival].auroc[0]:.3f}"
@@ -98,13 +74,6 @@ def _mean_entropy(values: list[float], counts: list[int]) -> str | None:
 
 def _slashed(values: Iterator[str | None]) -> str:
     return " / ".join(value or "–" for value in values)
-
-
-def _interval(measured: Measured | None) -> str | None:
-    if measured is None or measured[0] is None:
-        return None
-    value, low, high = measured
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _precision_recall(hits: Hits) -> str:

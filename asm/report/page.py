@@ -29,12 +29,11 @@ def table_settings(results: Results) -> Table:
 
 PAGE: tuple[Callable[[Results], Table], ...] = (
     *(tables.table1, tables.table1_classes, tables.table_leads, tables.table_rare, regimes.table_rules),
-    *(regimes.table_suited, tables.table2, tables.table3, label_quality.table_found, table_departures),
+    *(tables.table2, tables.table3, label_quality.table_found, table_departures),
 )
 DETAILS: tuple[Callable[[Results], Table], ...] = (
     *(table_settings, regimes.table_regimes, regimes.table_regimes_classes, details.table_accuracy),
     *(details.table_changes, tables.table_s1, details.table_mining, details.table_cost),
-    label_quality.table_rivals,
 )
 
 

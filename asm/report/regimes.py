@@ -10,7 +10,7 @@ from asm.report import names
 from asm.report.cells import CONTROL
 from asm.report.estimates import Estimate
 from asm.report.layout import Table, frame_of, texts
-from asm.report.results import MEASURES, NONE, Results, Row, difference, shown, without_warmup
+from asm.report.results import MEASURES, NONE, Results, Row, shown, without_warmup
 
 ASM = "ASM as in the paper"
 Place = tuple[str, str, str]  # data set, noise, weights
@@ -81,45 +81,6 @@ def table_regimes(results: Results, measure: str = "accuracy", name: str = "tabl
 def table_regimes_classes(results: Results) -> Table:
     """The same in mean class accuracy."""
     return table_regimes(results, "mean_class_accuracy", "table_regimes_classes")
-
-
-def suited(results: Results) -> dict[Place, dict[str, tuple[str, Row]]]:
-    """For each data set and noise where every regime has validation images: of the baseline, the control and
-    ASM, by method, the letter and the setting with the highest validation accuracy."""
-    found: dict[Place, dict[str, list]] = {}
-    for row in rows(results):
-        own = row.baseline if row.baseline["regime"] == row.regime else None
-        here = {
-            "baseline": own,
-            CONTROL: row.all.get(results.grid.title(CONTROL)),
-            "asm": row.mining.get(ASM),
-        }
-        options = found.setdefault(row.place, {method: [] for method in here})
-        for method, setting in here.items():
-            options[method] += [(row.letter, setting)] if setting else []
-    return {
-        place: {method: max(of, key=lambda one: one[1]["valid"].mean) for method, of in options.items() if of}
-        for place, options in found.items()
-        if min(len(options["baseline"]), len(options["asm"])) > 1
-        and all(setting["valid"] for of in options.values() for _, setting in of)
-    }
-
-
-def table_suited(results: Results) -> Table:
-    """What mining is worth where nobody is held to one regime."""
-    lines = []
-    for place, best in suited(results).items():
-        line = _place(results, place)
-        for method, (letter, setting) in best.items():
-            both = " / ".join(shown(setting[measure]) for measure in MEASURES)
-            line[f"{results.grid.title(method)} %"] = f"{both} ({letter})"
-        for method in ("baseline", CONTROL) if CONTROL in best else ("baseline",):
-            for measure, words in MEASURES.items():
-                lead = difference(results, best["asm"][1], best[method][1], measure)
-                title = "control" if method == CONTROL else method
-                line[f"ASM − {title}: {words}"] = lead and lead.shown(1)
-        lines.append(line)
-    return Table("table_suited", frame_of(lines))
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import yaml
 
 from asm import report
-from asm.faces.store import digests
 from asm.mining import SUBSETS
 from asm.report.label_quality import RIVALS
 from asm.report.layout import Table
@@ -277,22 +275,6 @@ def write_run(root: Path, grid: dict, accuracies: dict[str, float] | None = None
     return root
 
 
-def write_faces(root: Path, dataset: str = "synthetic", test: int = 700, train: int = 1400) -> Path:
-    """The aligned faces of `write_tsne`'s samples, each in a grey of its own; returns their folder."""
-    folder = root / "aligned" / dataset
-    folder.mkdir(parents=True)
-    splits = ["train"] * train + ["test"] * test
-    ids = [f"{split}/{i}" for split in ("train", "test") for i in range(splits.count(split))]
-    table = pd.DataFrame({"id": ids, "path": "x", "split": splits, "true": 0, "face": "mtcnn"})
-    table.to_csv(folder / "manifest.csv", index=False)
-    greys = (np.arange(len(ids)) % 256).astype(np.uint8)
-    np.save(folder / "faces.npy", np.broadcast_to(greys[:, None, None, None], (len(ids), 8, 8, 1)))
-    np.save(folder / "landmarks.npy", np.zeros((len(ids), 5, 2), np.float32))
-    summary = {"dataset": dataset, "classes": CLASSES, "sha256": digests(folder)}
-    (folder / "summary.json").write_text(json.dumps(summary))
-    return folder.parent
-
-
 def write_grid(root: Path, grid: dict) -> None:
     (root / "report.yaml").write_text(yaml.safe_dump(grid))
 
@@ -303,10 +285,10 @@ def write_scores(root: Path, scores: dict) -> Path:
     return path
 
 
-def write_report(root: Path, out: Path | None = None, faces: Path | None = None) -> Path:
+def write_report(root: Path, out: Path | None = None) -> Path:
     """The report of the run under `root`; returns its folder."""
     out = out or root / "reports"
-    report.write(root / "report.yaml", root / "scores", root / "timing", root / "tsne", out, faces)
+    report.write(root / "report.yaml", root / "scores", root / "timing", root / "tsne", out)
     return out
 
 

@@ -143,30 +143,6 @@ def test_validation_chooses_where_there_is_any(root):
     }
 
 
-def validated(root, accuracies: dict[str, float]) -> None:
-    """Validation accuracies by the cells' settings: "large_asm"; 0.7 for the others."""
-    for path in (root / "scores").iterdir():
-        scores = json.loads(path.read_text())
-        scores["test"]["valid_accuracy"] = accuracies.get(path.stem[4:-3], 0.7)
-        path.write_text(json.dumps(scores))
-
-
-def test_each_in_the_regime_that_suits_it_by_validation(root):
-    assert not len(regimes.table_suited(read(root)).frame)  # no validation images: nothing is chosen
-    validated(root, {"small_baseline": 0.8, "large_control": 0.8, "large_asm": 0.8})
-    lines = {line["Noise"]: line for line in regimes.table_suited(read(root)).frame.to_dict("records")}
-    line = lines["30 %"]
-    assert (line["Baseline %"], line["ASM %"]) == ("80.1 / 75.1 (B)", "82.1 / 77.1 (A)")
-    assert line["Two networks (control) %"] == "76.1 / 71.1 (A)"
-    for words in ("accuracy", "mean class accuracy"):
-        assert line[f"ASM − baseline: {words}"] == "+2.0 ± 0.0"
-        assert line[f"ASM − control: {words}"] == "+6.0 ± 0.0"
-        assert lines["0 %"][f"ASM − baseline: {words}"] == "+2.0 ± 0.0"
-    validated(root, {"large_baseline": 0.8, "small_asm": 0.8})
-    lines = {line["Noise"]: line for line in regimes.table_suited(read(root)).frame.to_dict("records")}
-    assert lines["30 %"]["ASM − baseline: accuracy"] == "-1.0 ± 0.0"
-
-
 def test_what_is_said_rests_on_the_leads(root):
     said = " ".join(page.verdict(read(root)))
     asm = r"-1\.[78] \(-7\.0 to \+7\.0\), 1 / 3 in"  # 7, -6, -1 and -7

@@ -111,28 +111,20 @@ def test_what_the_mining_finds_beside_the_best_rival(small, write, tmp_path):
     assert line["AUROC, wrong"] == "0.800; loss 0.900"
     assert line["ambiguous among clean / ambiguous / noisy, %"] == "5 / 20 / –"
     assert line["vote entropy of clean / ambiguous / noisy"] == "0.75 / 0.75 / 0.75"
-    rivals = label_quality.table_rivals(found)
-    assert row(rivals, Measure="ambiguous: AUROC")["ASM, depth"] == "0.800 [0.790, 0.810]"
-    assert row(rivals, Measure="vote entropy: rank correlation")["loss"] == "0.900 [0.890, 0.910]"
-    sets = row(rivals, Measure="wrong: P / R (300)")
-    assert (sets["loss"], sets["ASM, in the subset"]) == ("60.0 / 90.0", "70.0 / 80.0")
-    assert sets["cleanlab's list"] == "70.0 / 80.0 (300)"
 
 
 def test_the_same_asked_out_of_sample_stands_below_and_says_so(small, write, tmp_path):
     root = write(tmp_path, small)
     path = root / "scores" / "synthetic_n30_asm_s0.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"label_quality": quality(0.8, 0.9)}))
-    assert "Predictions" not in label_quality.table_rivals(read(root)).frame
+    assert "Predictions" not in label_quality.table_found(read(root)).frame
     folder = root / "scores" / "out_of_sample"
     folder.mkdir()
     (folder / path.name).write_text(json.dumps(quality(0.7, 0.6)))
     found = read(root)
-    for table in (label_quality.table_rivals(found), label_quality.table_found(found)):
-        assert table.frame["Predictions"].drop_duplicates().tolist() == ["in sample", "out of sample"]
-    rivals = label_quality.table_rivals(found).frame
-    wrong = rivals[rivals["Measure"] == "wrong: AUROC"]
-    assert wrong["loss"].tolist() == ["0.900 [0.890, 0.910]", "0.600 [0.590, 0.610]"]
+    frame = label_quality.table_found(found).frame
+    assert frame["Predictions"].tolist() == ["in sample", "out of sample"]
+    assert frame["AUROC, wrong"].tolist() == ["0.800; loss 0.900", "0.700; loss 0.600"]
     (folder / path.name).write_text("{")
     with pytest.raises(InputError, match=f"out_of_sample/{path.name}: cannot be read"):
         read(root)

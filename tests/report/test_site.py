@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from made_up import write_faces, write_report
+from made_up import write_report
 
 from asm import report
 
@@ -21,7 +21,7 @@ def site(tmp_path_factory, full_run):
     root = full_run(tmp_path_factory.mktemp("site"))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(report.figures, "write", lambda *paths: dict.fromkeys(STEMS, "A figure"))
-        out = write_report(root, faces=write_faces(root))
+        out = write_report(root)
     alone = tmp_path_factory.mktemp("alone") / "index.html"
     shutil.copy(out / "index.html", alone)
     return alone
@@ -105,7 +105,7 @@ def test_a_link_of_the_verdict_marks_its_row(opened):
     assert "30 %" in opened.find_element(By.CSS_SELECTOR, "tr.target").text
 
 
-def test_a_point_tells_its_labels_and_subset_and_shows_its_face(opened):
+def test_a_point_tells_its_labels_and_subset(opened):
     svg = opened.find_element(By.ID, "fig1_tsne")
     opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", svg)
     point = svg.find_element(By.CSS_SELECTOR, ".mark-symbol path")
@@ -119,10 +119,3 @@ def test_a_point_tells_its_labels_and_subset_and_shows_its_face(opened):
     told = opened.find_element(By.ID, "vg-tooltip-element")
     assert all(name in told.text for name in ("given", "true", "predicted", "subset"))
     assert "test/" in told.text
-    face = told.find_element(By.TAG_NAME, "img")
-    assert (
-        opened.execute_async_script(
-            "const [face, done] = arguments; face.decode().then(() => done(face.naturalWidth), done)", face
-        )
-        == 8
-    )
