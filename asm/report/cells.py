@@ -1,12 +1,10 @@
-"""What the report reads: the grid of cells and, per evaluated cell, its scores and timing, all checked.
-
-The grid decides which cells exist; a directory is never searched, so a left-over file of another run
-cannot slip into a table.
-"""
+"""What the report reads: the grid of cells and, per evaluated cell, its scores and timing, all checked. The
+grid decides which cells exist: a left-over file of another run cannot slip into a table."""
 
 import json
 import math
 from functools import cache, cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -46,12 +44,6 @@ class DatasetInfo(BaseModel):
     paper: str | None
 
 
-class InitInfo(BaseModel):
-    """`about`: what the initial weights are beside the paper's."""
-
-    about: str
-
-
 class MethodInfo(BaseModel):
     """What a method's own file says of it; `ours` is one that no paper has."""
 
@@ -69,7 +61,7 @@ class Grid(BaseModel):
     profile: str
     datasets: dict[str, DatasetInfo]
     noises: dict[str, NoiseKind]
-    inits: dict[str, InitInfo]
+    inits: dict[str, dict[str, Any]]  # `about`: what the weights are beside the paper's
     methods: dict[str, MethodInfo]
     input: Literal["aligned", "features"]
     hidden: int | None
@@ -115,8 +107,8 @@ class Grid(BaseModel):
     @cached_property
     def ordered_noises(self) -> list[str]:
         """Symmetric noise by rate, then the other kinds in the order of the grid."""
-        rate = {name: kind.rate if kind.kind == "symmetric" else None for name, kind in self.noises.items()}
-        return sorted(rate, key=lambda name: math.inf if rate[name] is None else rate[name])
+        rates = {n: kind.rate for n, kind in self.noises.items() if kind.kind == "symmetric"}
+        return sorted(self.noises, key=lambda name: math.inf if rates.get(name) is None else rates[name])
 
 
 def canonical(changed: dict[str, Any]) -> str:
@@ -158,16 +150,11 @@ def _first(error: ValidationError) -> str:
 
 
 def _check_belongs(cell: Cell, noise: NoiseKind, scores: Scores, path: Path) -> None:
-    fields = ("cell", "dataset", "method", "seed", "schedule")
-    compared = [(field, getattr(cell, field), getattr(scores, field)) for field in fields]
-    compared += [
-        (f"noise.{key}", getattr(noise, key), getattr(scores.noise, key)) for key in ("kind", "rate")
-    ]
-    for field, expected, found in compared:
-        if expected != found:
-            raise InputError(
-                f"{path}: {field} is {found!r}, the grid says {expected!r}; evaluate the cell again"
-            )
+    wanted = {field: getattr(cell, field) for field in ("cell", "dataset", "method", "seed", "schedule")}
+    wanted |= {"noise.kind": noise.kind, "noise.rate": noise.rate}
+    for field, value in wanted.items():
+        if (found := attrgetter(field)(scores)) != value:
+            raise InputError(f"{path}: {field} is {found!r}, the grid says {value!r}; evaluate it again")
 
 
 def _mean_seconds(path: Path) -> float | None:

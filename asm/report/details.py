@@ -1,73 +1,75 @@
-"""The tables of details.md: every setting with its seeds, the order of the methods, cost, fit, mining."""
+"""Tables of every setting: with its seeds, cost, fit, mining, and what the mining finds where the truth is
+known."""
 
 from collections.abc import Callable
-from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from asm.report import names
 from asm.report.layout import Table, frame_of
 from asm.report.results import MEASURES, NONE, PRINTED, Results, Row, difference, shown
+from asm.report.tables import unique
+from asm.scores.schema import LabelQuality, Score
 
-Columns = dict[str, Callable[[Row], Any]]
-
-
-def _mean(key: str, digits: int = 1) -> Callable[[Row], str | None]:
-    return lambda row: shown(row.get(key), digits)
+RIVALS = ("entropy", "margin", "loss", "normalized_margin", "confidence_weighted_entropy")
 
 
-def _table(results: Results, name: str, keep: Callable[[Row], bool], columns: Columns) -> Table:
-    """A row for each setting that `keep` accepts."""
+def _table(results: Results, name: str, keep: Callable[[Row], bool], line: Callable[[Row], Row]) -> Table:
+    """A line for each setting that `keep` accepts."""
     rows = results.rows(lambda row: row["regime"] == NONE and keep(row))
-    values = [{title: value(row) for title, value in columns.items()} for row in rows]
-    labels = [names.row_labels(results.grid, row) for row in rows]
-    return Table(name, frame_of([first | rest for first, rest in zip(labels, values, strict=True)]))
+    return Table(name, frame_of([names.row_labels(results.grid, row) | line(row) for row in rows]))
 
 
 def table_accuracy(results: Results) -> Table:
     """Every method at every noise, with its seeds, each network alone, and the best epoch."""
-    columns: Columns = {"seeds": lambda row: row["n"]}
-    for measure, words in MEASURES.items():
-        columns |= {words: lambda row, m=measure: row[m]}
-        columns |= {f"{words} − baseline": lambda row, m=measure: row[f"{m}_over_baseline"]}
-    columns |= {"best epoch": lambda row: row["best"], "net 1": _mean("net1", 2), "net 2": _mean("net2", 2)}
-    columns |= {"a net − baseline": lambda row: row["nets_over_baseline"]}
-    return _table(results, "table_accuracy", lambda row: row["rule"] in (NONE, PRINTED), columns)
+
+    def line(row: Row) -> Row:
+        found: Row = {"seeds": row["n"]}
+        for measure, words in MEASURES.items():
+            found |= {words: row[measure], f"{words} − baseline": row[f"{measure}_over_baseline"]}
+        found |= {"best epoch": row["best"]} | {f"net {k}": shown(row[f"net{k}"], 2) for k in (1, 2)}
+        return found | {"a net − baseline": row["nets_over_baseline"]}
+
+    return _table(results, "table_accuracy", lambda row: row["rule"] in (NONE, PRINTED), line)
 
 
 def table_changes(results: Results) -> Table:
     """What each change of a method is worth against the method as it is by default."""
 
-    def over(row: Row, measure: str) -> Any:
+    def line(row: Row) -> Row:
         place = (row[axis] for axis in ("dataset", "noise", "method", "init"))
         usual = results.get(*place, schedule=row["schedule"])
-        return difference(results, row, usual, measure) if usual and usual["n"] else None
+        found: Row = {"seeds": row["n"]}
+        for measure, words in MEASURES.items():
+            over = difference(results, row, usual, measure) if usual and usual["n"] else None
+            found |= {words: row[measure], f"{words} − unchanged": over}
+        return found
 
-    columns: Columns = {"seeds": lambda row: row["n"]}
-    for measure, words in MEASURES.items():
-        columns |= {words: lambda row, m=measure: row[m]}
-        columns |= {f"{words} − unchanged": lambda row, m=measure: over(row, m)}
-    return _table(results, "table_changes", lambda row: row["rule"] != NONE, columns)
+    return _table(results, "table_changes", lambda row: row["rule"] != NONE, line)
 
 
 def table_mining(results: Results) -> Table:
     """What each setting has learned of its right and wrong labels, which right ones the mining leaves out,
     and what the subsets of the last epoch hold."""
-    columns = {"fit of right labels %": _mean("fit_right"), "fit of wrong labels %": _mean("fit_wrong")}
-    columns |= {
-        "T_c when mining starts": _mean("clean_start", 2),
-        "right labels called noisy %": _mean("right_noisy"),
-    }
-    columns |= {"most of": most_affected}
-    columns |= {f"noisy: {name} %": _mean(f"noisy_{name.lower()}") for name in ("precision", "recall", "F1")}
-    columns |= {f"{name}: samples %": _mean(f"share_{name}") for name in names.SUBSETS}
-    columns |= {f"{name}: wrong %": _mean(f"wrong_{name}") for name in names.SUBSETS}
-    columns |= {
-        "AUROC of wrong labels": _mean("auroc_wrong", 3),
-        "vote entropy: ρ": _mean("vote_spearman", 3),
-    }
-    columns |= {f"ambiguous: {k}": _mean(f"ambiguity_{k}", 3) for k in ("precision", "recall", "auroc")}
-    return _table(results, "table_mining", lambda row: True, columns)
+
+    def line(row: Row) -> Row:
+        def mean(key: str, digits: int = 1) -> str | None:
+            return shown(row.get(key), digits)
+
+        found = {f"fit of {labels} labels %": mean(f"fit_{labels}") for labels in ("right", "wrong")}
+        found |= {"T_c when mining starts": mean("clean_start", 2)}
+        found |= {"right labels called noisy %": mean("right_noisy"), "most of": most_affected(row)}
+        found |= {f"noisy: {key} %": mean(f"noisy_{key.lower()}") for key in ("precision", "recall", "F1")}
+        found |= {f"{name}: samples %": mean(f"share_{name}") for name in names.SUBSETS}
+        found |= {f"{name}: wrong %": mean(f"wrong_{name}") for name in names.SUBSETS}
+        found |= {"AUROC of wrong labels": mean("auroc_wrong", 3)}
+        found |= {"vote entropy: ρ": mean("vote_spearman", 3)}
+        return found | {
+            f"ambiguous: {key}": mean(f"ambiguity_{key}", 3) for key in ("precision", "recall", "auroc")
+        }
+
+    return _table(results, "table_mining", lambda row: True, line)
 
 
 def most_affected(row: Row) -> str | None:
@@ -75,6 +77,49 @@ def most_affected(row: Row) -> str | None:
     shares = [s.mining.right_noisy_by_class for s in row["scores"] if s.mining]
     by_class = pd.DataFrame(shares, dtype=float).mean().dropna()
     return f"{by_class.idxmax()} ({100 * by_class.max():.1f} %)" if len(by_class) else None
+
+
+def table_found(results: Results) -> Table:
+    """Does "noisy" mean wrong, "ambiguous" ambiguous, where the truth is known? ASM and what is ours, one run
+    a row, that of the first seed; below it the same of networks that were not trained on the images."""
+    grid, rows, anchors = results.grid, [], []
+    settings = [r for r in results.default_rows() if r["method"] == "asm" or grid.methods[r["method"]].ours]
+    told_apart = any(row["out_of_sample"] for row in settings)
+    for row in settings:
+        own = next((s.label_quality for s in row["scores"] if s.label_quality), None)
+        for quality, words in ((own, "in sample"), (row["out_of_sample"], "out of sample")):
+            if quality is not None:
+                asked = {"Predictions": words} if told_apart else {}
+                rows.append(names.row_labels(grid, row) | asked | _found(quality))
+                anchors.append(f"found-{row['dataset']}-{row['noise']}")
+    return Table("table_found", frame_of(rows), anchors=unique(anchors))
+
+
+def _found(quality: LabelQuality) -> Row:
+    line: Row = {}
+    if wrong := quality.wrong:
+        line |= {"wrong, %": f"{100 * wrong.share:.1f}"}
+        line |= {"called noisy, %": f"{100 * wrong.subset.samples / wrong.samples:.1f}"}
+        precision = "–" if wrong.subset.precision is None else f"{100 * wrong.subset.precision:.1f}"
+        both = f"{precision} / {100 * wrong.subset.recall:.1f}"
+        line |= {"of these wrong / of the wrong found, %": both}
+        line |= {"AUROC, wrong": _beside_best_rival(wrong.scores)}
+    if known := quality.ambiguous:
+        held = [known.by_subset[name] for name in names.SUBSETS]
+        shares = ("–" if of.ambiguous is None else f"{100 * of.ambiguous:.0f}" for of in held)
+        line |= {"ambiguous among clean / ambiguous / noisy, %": " / ".join(shares)}
+        if known.truth == "votes":
+            means = (np.average(of.vote_entropy, weights=of.counts) if of.counts else None for of in held)
+            entropies = ("–" if mean is None else f"{mean:.2f}" for mean in means)
+            line |= {"vote entropy of clean / ambiguous / noisy": " / ".join(entropies)}
+        line |= {"AUROC, ambiguous": _beside_best_rival(known.scores)}
+    return line
+
+
+def _beside_best_rival(scores: dict[str, Score]) -> str:
+    rival = max(RIVALS, key=lambda name: scores[name].auroc[0])
+    best = f"{rival.replace('_', ' ')} {scores[rival].auroc[0]:.3f}"
+    return f"{scores['asm_depth'].auroc[0]:.3f}; {best}"
 
 
 def table_cost(results: Results) -> Table:
@@ -90,7 +135,7 @@ def table_cost(results: Results) -> Table:
     for row in found.values():
         base = results.get(dataset, row["noise"], "baseline", row["init"])
         usual, seconds = base and base["seconds"], row["seconds"]
-        line: Row = {"Method": grid.title(row["method"])} | names.variant_labels(grid, row)
+        line: Row = names.method_labels(grid, row)
         line |= {"networks": 1 if row["net1"] is None else 2, "seconds per epoch": seconds}
         line |= {"× baseline": seconds / usual if seconds and usual else None}
         line |= {"forward passes per sample": shown(row["forward_passes"], 2)}
@@ -112,9 +157,8 @@ def per_class(results: Results) -> pd.DataFrame:
 
 def per_cell(results: Results) -> pd.DataFrame:
     """The tidy frame of all cells (shares in percent), what was not measured blank."""
-    frame = results.cells.copy()
-    numeric = frame[results.measures].astype(float).round(4)
-    return pd.concat([frame.drop(columns=results.measures), numeric], axis=1)
+    numeric = results.cells[results.measures].astype(float).round(4)
+    return results.cells.drop(columns=results.measures).join(numeric)
 
 
 def curves(results: Results) -> dict[str, pd.DataFrame]:

@@ -1,32 +1,26 @@
 """Style and saving shared by the figures: colour-blind-safe, headless, the same bytes on every run."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from asm.report.cells import Grid
 
 # Okabe and Ito's palette, its yellow darkened to be seen on white; eight classes at most before it repeats
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B5A900", "#333333")
 SUBSET_COLOURS = {"clean": "#0072B2", "ambiguous": "#E69F00", "noisy": "#882255"}
-METHOD_COLOURS = {
-    "baseline": "#6E6E6E",
-    "asm": "#0072B2",
-    "scn": "#E69F00",
-    "rul": "#009E73",
-    "eac": "#CC79A7",
-    "two_networks": "#D55E00",
-    "coteaching": "#B5A900",
-}
-OURS = ("#882255", "#56B4E9", "#661100", "#44AA99")  # what is ours, in the grid's order
 PAPER_COLOUR = "#6E6E6E"
+METHOD_COLOURS = dict(zip(("asm", "scn", "rul", "eac", "two_networks"), COLOURS, strict=False))
+METHOD_COLOURS |= {"baseline": PAPER_COLOUR, "coteaching": COLOURS[6]}
+OURS = ("#882255", "#56B4E9", "#661100", "#44AA99")  # what is ours, in the grid's order
 MARKERS = "os^DvPX*"
 FONT = "DejaVu Sans"  # comes with matplotlib, so that the figures do not depend on the machine
 STYLE = {
@@ -75,18 +69,25 @@ def save(figure: Figure, out: Path, stem: str, printed: Path) -> None:
     plt.close(figure)  # those that seaborn made are pyplot's
 
 
-def series(values: list[float | None] | None, scale: float = 100, length: int = 0) -> np.ndarray:
-    """A curve times `scale` (100: in percent), NaN where it has no value; all NaN (`length`) without one."""
-    if values is None:
-        return np.full(length, np.nan)
+def series(values: list[float | None], scale: float = 100) -> np.ndarray:
+    """A curve times `scale` (100: in percent), NaN where it has no value."""
     return scale * np.array([np.nan if v is None else v for v in values], dtype=float)
 
 
-def shade_warmup(axes: Axes, warmup: int) -> None:
-    """Marks the epochs before mining starts."""
-    if warmup > 0:
-        axes.axvspan(0.5, warmup + 0.5, color="#EEEEEE", zorder=0)
-        axes.text(
-            (warmup + 1) / 2, 0.5, "warm-up", transform=axes.get_xaxis_transform(),
-            rotation=90, ha="center", va="center", color="#777777", fontsize=11,
-        )  # fmt: skip
+def drawn(classes: Sequence[str]) -> list[str]:
+    """The names as matplotlib is to get them, in their order: no formula between dollar signs, none hidden
+    from legends; "class k", from 1, in place of a name that the figures' font cannot write."""
+    hidden = set(undrawable(classes))
+    names = [f"class {k}" if name in hidden else name for k, name in enumerate(classes, start=1)]
+    return [(" " if name.startswith("_") else "") + name.replace("$", r"\$") for name in names]
+
+
+def undrawable(classes: Sequence[str]) -> list[str]:
+    """Those of the names with a character that the figures' font lacks."""
+    return [name for name in classes if not all(ord(c) in _characters() for c in name)]
+
+
+@cache
+def _characters() -> frozenset[int]:
+    font = get_font(findfont(FontProperties(family=STYLE["font.family"])))
+    return frozenset(font.get_charmap())

@@ -1,15 +1,18 @@
-"""A table of the report and its three written forms."""
+"""What the report is made of: means over seeds with 95 % intervals, and tables in three written forms."""
 
+import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from asm.basics.yaml import read_yaml
-from asm.report.estimates import Estimate
 
 BOLD = re.compile(r"\*\*(.+?)\*\*")
 
@@ -18,6 +21,61 @@ BOLD = re.compile(r"\*\*(.+?)\*\*")
 def texts() -> dict[str, Any]:
     """templates/texts.yaml: title and note of each of the `tables`, the caption of each of the `figures`."""
     return read_yaml(Path(__file__).parent / "templates" / "texts.yaml")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean over `n` seeds; `half` is the half-width of the 95 % Student t interval, None for one seed.
+    A `signed` one is a difference."""
+
+    mean: float
+    half: float | None
+    n: int
+    signed: bool = False
+
+    def __str__(self) -> str:
+        return self.shown(2)
+
+    def shown(self, digits: int) -> str:
+        """Mean ± half-width with so many digits."""
+        mean = f"{round(self.mean, digits) + 0.0:{'+' * self.signed}.{digits}f}"  # + 0.0: no "-0.0"
+        return mean if self.half is None else f"{mean} ± {self.half:.{digits}f}"
+
+    @property
+    def interval(self) -> str:
+        """Of a difference, in a sentence: its 95 % interval."""
+        if self.half is None:
+            return "one seed, no interval"
+        low, high = (round(end, 1) + 0.0 for end in (self.mean - self.half, self.mean + self.half))
+        return f"95 % interval {low:+.1f} to {high:+.1f}, {self.n} seeds"
+
+    @property
+    def side(self) -> int:
+        """Of a difference: 1 above and -1 below 0; 0 where its interval holds 0. Without one, the sign."""
+        if self.half is not None and abs(self.mean) <= self.half:
+            return 0
+        return (self.mean > 0) - (self.mean < 0)
+
+
+@cache
+def _quantile(freedom: int) -> float:
+    return float(stats.t.ppf(0.975, freedom))
+
+
+def estimate(values: Iterable[float | None], signed: bool = False) -> Estimate | None:
+    """Mean and 95 % interval of the values that exist (neither None nor NaN); None when there are none."""
+    known = np.array([v for v in values if v is not None and not math.isnan(v)], dtype=float)
+    if known.size == 0:
+        return None
+    n = known.size
+    half = float(_quantile(n - 1) * known.std(ddof=1) / math.sqrt(n)) if n > 1 else None
+    return Estimate(float(known.mean()), half, n, signed)
+
+
+def interval(values: Iterable[float]) -> tuple[float, float]:
+    """Ends of the 95 % interval of their mean, for seaborn's error bars; the mean itself of one value."""
+    found = estimate(values)
+    return found.mean - (found.half or 0), found.mean + (found.half or 0)
 
 
 @dataclass(frozen=True)
@@ -74,13 +132,8 @@ class Table:
         return "\n".join([head, rule, *rows])
 
     def latex(self) -> str:
-        """A table environment for XeLaTeX or LuaLaTeX, which know the report's symbols, with booktabs."""
-        body = self.shown.rename(columns=_tex).map(_tex).to_latex(index=False, escape=False)
-        return (
-            "% xelatex or lualatex; needs \\usepackage{booktabs,graphicx}\n\\begin{table}\n\\centering\n"
-            f"\\caption{{{_tex(f'{self.title}. {self.note}')}}}\n"
-            f"\\resizebox{{\\textwidth}}{{!}}{{%\n{body}}}\n\\end{{table}}\n"
-        )
+        """A tabular with booktabs' rules, for XeLaTeX or LuaLaTeX, which know the report's symbols."""
+        return BOLD.sub(r"\\textbf{\1}", self.shown.to_latex(index=False, escape=True))
 
     def numbers(self) -> pd.DataFrame:
         """The table for machines: an Estimate as three columns (mean, half-width of the interval, seeds)."""
@@ -97,14 +150,6 @@ class Table:
             if any(v.paper for v in besides):
                 columns[f"{name}, paper"] = [v and v.paper for v in values]
         return pd.DataFrame(columns)
-
-
-def _tex(text: str) -> str:
-    """Escaped for LaTeX, bold as bold."""
-    escaped = (
-        re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", "/")).replace("~", "\\~{}").replace("^", "\\^{}")
-    )
-    return BOLD.sub(r"\\textbf{\1}", escaped)
 
 
 def _shown(value: object) -> str:

@@ -60,9 +60,12 @@ def row_labels(grid: Grid, row: dict[str, Any], method_too: bool = True) -> dict
     the schedule are there only where the grid has several."""
     labels = {"Data set": row["dataset"]} if len(grid.datasets) > 1 else {}
     labels |= {"Noise": noise(grid.noises[row["noise"]])}
-    if method_too:
-        labels["Method"] = method(grid, row)
-    return labels | variant_labels(grid, row)
+    return labels | (method_labels(grid, row) if method_too else variant_labels(grid, row))
+
+
+def method_labels(grid: Grid, row: dict[str, Any]) -> dict[str, str]:
+    """A setting's method with its rule, weights and schedule."""
+    return {"Method": method(grid, row)} | variant_labels(grid, row)
 
 
 def variant_labels(grid: Grid, row: dict[str, Any]) -> dict[str, str]:

@@ -1,19 +1,31 @@
-"""The page of a profile and its details: Markdown, from templates/ and the results' frames."""
+"""The page of a profile and its details: Markdown, and both as a site, from templates/ and the frames."""
 
+import base64
+import json
 import re
 from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
 
-import numpy as np
+import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
 
-from asm.report import details, label_quality, names, regimes, tables
+from asm.report import details, names, regimes, tables
 from asm.report.cells import CONTROL, ONE_SCHEDULE, paper
-from asm.report.glyphs import undrawable
+from asm.report.charts import VEGALITE, Charts
+from asm.report.drawing import undrawable
 from asm.report.layout import Table, frame_of
 from asm.report.results import MEASURES, Focus, Results, Row, difference, published_lead
 
 ON_PAGE = ("fig_recall", "fig1_tsne", "fig_mining")
 PAPER_TABLES = ("table1", "table2", "table3", "table_s1")  # shown even without a cell of ours
+IMAGE = re.compile(r'<p><img src="figures/([\w-]+)\.png" alt="[^"]*" /></p>')
+LINKS = (  # between the two pages, which become links inside the one
+    ('href="details.md#', 'href="#'),
+    *(('href="details.md"', 'href="#details"'), ('href="README.md"', 'href="#top"')),
+    ("<h2>Not run yet</h2>", '<h2 id="not-run-yet">Not run yet</h2>'),
+)
 
 
 def table_departures(results: Results) -> Table:
@@ -29,7 +41,7 @@ def table_settings(results: Results) -> Table:
 
 PAGE: tuple[Callable[[Results], Table], ...] = (
     *(tables.table1, tables.table1_classes, tables.table_leads, tables.table_rare, regimes.table_rules),
-    *(tables.table2, tables.table3, label_quality.table_found, table_departures),
+    *(tables.table2, tables.table3, details.table_found, table_departures),
 )
 DETAILS: tuple[Callable[[Results], Table], ...] = (
     *(table_settings, regimes.table_regimes, regimes.table_regimes_classes, details.table_accuracy),
@@ -48,17 +60,36 @@ def render(results: Results, built: dict[str, Table], figures: dict[str, str]) -
     detailed = [built[make.__name__] for make in DETAILS if make.__name__ in built]
     first = "figR_regimes" if "figR_regimes" in figures else "fig_accuracy"
     on_page = [stem for of in (first, *ON_PAGE) for stem in figures if stem.startswith(of)]
-    context = {
-        "grid": results.grid,
-        "tables": built,
-        "figures": figures,
-        "on_page": on_page,
-        "detailed": detailed,
-    }
-    context |= {"verdict": verdict(results), "blank": blank(results)}
+    context = {"grid": results.grid, "tables": built, "figures": figures, "on_page": on_page}
+    context |= {"detailed": detailed, "verdict": verdict(results), "blank": results.blank}
     pages = (environment().get_template(name).render(context) for name in ("page.md", "details.md"))
     page, more = (re.sub(r"\n{3,}", "\n\n", text).strip() + "\n" for text in pages)
     return page, more
+
+
+def site(results: Results, markdown: tuple[str, str], figures: Path, charts: Charts) -> str:
+    """Both as one self-contained HTML file, with charts that answer to the mouse and tables to sort; the
+    scripts are inlined. `charts` by the stem of their figure; the others are inlined from `figures`."""
+
+    def shown(match: re.Match[str]) -> str:
+        if match[1] in charts:
+            return f'<div class="chart" id="{match[1]}"></div>'
+        data = base64.b64encode((figures / f"{match[1]}.png").read_bytes()).decode()
+        return f'<p><img class="figure" alt="" src="data:image/png;base64,{data}"></p>'
+
+    to_html = MarkdownIt("commonmark", {"html": True}).enable("table").render
+    html = (to_html(text) for text in markdown)
+    first, more = (IMAGE.sub(shown, reduce(lambda t, link: t.replace(*link), LINKS, text)) for text in html)
+    return environment().get_template("site.html").render(
+        title=f"Results: {results.grid.profile}", page=first, details=more,
+        scripts=_in_script(vl_convert.javascript_bundle(vl_version=VEGALITE)),
+        specs=_in_script(json.dumps(charts, ensure_ascii=False, sort_keys=True)),
+    )  # fmt: skip
+
+
+def _in_script(text: str) -> str:
+    """Without what would end the script's element; it can only stand in a string."""
+    return re.sub("</(?=script)", r"<\\/", text, flags=re.IGNORECASE)
 
 
 def environment() -> Environment:
@@ -85,21 +116,17 @@ def verdict(results: Results) -> list[str]:
     return [*lines, *_rare(results, first), *_rank(results, first)]
 
 
-def _at(results: Results, row: Row) -> str:
-    said = names.at(results.grid.noises[row["noise"]])
-    return f"[{said[0].upper()}{said[1:]}](#lead-{row['dataset']}-{row['noise']}) ({row['dataset']})"
-
-
 def _lead(results: Results, asm: Row, baseline: Row) -> str:
     parts = []
     for measure, words in MEASURES.items():
         lead = asm[f"{measure}_over_baseline"]
         by = f"{lead.mean:+.1f} points ({lead.interval})" if lead else "they share no seed"
         parts.append(f"{asm[measure].mean:.1f} % {words}, the baseline {baseline[measure].mean:.1f} %: {by}")
-    column = results.grid.datasets[asm["dataset"]].paper
-    theirs = published_lead(column, results.grid.noises[asm["noise"]])
+    dataset, noise = asm["dataset"], results.grid.noises[asm["noise"]]
+    theirs = published_lead(results.grid.datasets[dataset].paper, noise)
     beside = f" The paper's lead in accuracy is {theirs:+.1f}." if theirs else ""
-    return f"{_at(results, asm)} ASM reaches {'; and '.join(parts)}.{beside}"
+    at = f"[{names.at(noise).capitalize()}](#lead-{dataset}-{asm['noise']}) ({dataset})"
+    return f"{at} ASM reaches {'; and '.join(parts)}.{beside}"
 
 
 def _rare(results: Results, focus: Focus) -> list[str]:
@@ -124,45 +151,33 @@ def _rank(results: Results, focus: Focus) -> list[str]:
             return []
         rank = 1 + sum(round(e.mean, 2) > 0 for e in over.values())
         best = max(over, key=lambda method: over[method].mean)
-        beside = f"{'the next' if rank == 1 else 'the first'}, {results.grid.title(best)},"
-        parts.append(
-            f"number {rank} in {words} ({beside} less ASM {over[best].mean:+.1f}: {over[best].interval})"
-        )
+        other = f"{'the next' if rank == 1 else 'the first'}, {results.grid.title(best)},"
+        beside = f"{other} less ASM {over[best].mean:+.1f}: {over[best].interval}"
+        parts.append(f"number {rank} in {words} ({beside})")
     at, link = names.at(results.grid.noises[focus.noise]), f"(#table1-{focus.dataset}-asm)"
     return [f"[Of {len(over) + 1} methods]{link} {at} ASM is {' and '.join(parts)}."]
-
-
-def blank(results: Results) -> list[str]:
-    """The cells that were not evaluated."""
-    return [cell.cell for cell in results.grid.cells if cell.scores is None]
 
 
 def settings(results: Results) -> list[Row]:
     """A row for each setting: what it is here, and in the paper where the paper says it or lacks it."""
     grid, done, given = results.grid, results.done, {}
     methods = names.in_order(cell.method for cell in grid.cells)
-    for row in results.rows():
-        known = [scores.noise for scores in row["scores"]]
-        where = f"{row['dataset']}, {names.noise(known[0])}"
-        given.setdefault(where, []).extend(labels for labels in known if labels.wrong)
+    for scores in [scores for row in results.rows() for scores in row["scores"] if scores.noise.wrong]:
+        given.setdefault(f"{scores.dataset}, {names.noise(scores.noise)}", []).append(scores.noise)
     versions = (", ".join(f"{key} {value}" for key, value in s.versions.items()) for s in done)
     used = {cell.noise for cell in grid.cells}
     context = {
         "grid": grid, "paper": paper(), "seen": {s.dataset: s for s in done}, "undrawable": undrawable,
         "noises": [names.noise(grid.noises[name]) for name in grid.ordered_noises if name in used],
         "paper_noises": [names.percent(rate) for rate in (0, *paper()["table1"]["asm"])],
-        "given": {
-            where: {"share": np.mean([k.realised for k in labels]), "excluded": labels[0].excluded}
-            for where, labels in given.items()
-            if labels
-        },
+        "given": given,
         "methods": methods, "told": [m for m in methods if grid.methods[m].told_noise_rate],
         "missing": [title for method, title in paper()["methods"].items() if method not in methods],
         "single": sum(row["n"] == 1 for row in results.rows()), "settings": len(results.rows()),
-        "blank": blank(results), "versions": list(dict.fromkeys(versions)),
+        "blank": results.blank, "versions": list(dict.fromkeys(versions)),
     }  # fmt: skip
     templates = environment()
-    templates.filters |= {"title": grid.title, "about": lambda init: grid.inits[init].about}
+    templates.filters |= {"title": grid.title, "about": lambda init: grid.inits[init]["about"]}
     lines = templates.get_template("settings.txt").render(context).splitlines()
     rows = []
     for line in filter(str.strip, lines):

@@ -1,19 +1,14 @@
-"""When mining helps: regimes that memorise more or fewer wrong labels, and in each the rules for the mining.
-
-A rule is ASM with some of its keys changed, or a method of ours. Every lead is over the baseline of the same
-regime, seeds paired.
-"""
+"""When mining helps: regimes that memorise more or fewer wrong labels, and in each the rules for mining: ASM
+with some keys changed, or a method of ours. Leads are over the baseline of the same regime, paired."""
 
 from dataclasses import dataclass
 
 from asm.report import names
 from asm.report.cells import CONTROL
-from asm.report.estimates import Estimate
-from asm.report.layout import Table, frame_of, texts
-from asm.report.results import MEASURES, NONE, Results, Row, shown, without_warmup
+from asm.report.layout import Estimate, Table, frame_of, texts
+from asm.report.results import MEASURES, NONE, Place, Results, Row, shown, without_warmup
 
 ASM = "ASM as in the paper"
-Place = tuple[str, str, str]  # data set, noise, weights
 
 
 @dataclass(frozen=True)
@@ -59,18 +54,13 @@ def _legend(results: Results) -> str:
     return f"Regimes: {'; '.join(parts)}. What a regime does not name is as in the settings."
 
 
-def _place(results: Results, place: Place) -> Row:
-    dataset, noise, init = place
-    labels = {"Data set": dataset, "Noise": names.noise(results.grid.noises[noise])}
-    return labels | ({"Weights": init} if len(results.grid.used_inits) > 1 else {})
-
-
 def table_regimes(results: Results, measure: str = "accuracy", name: str = "table_regimes") -> Table:
     """A row for each data set, noise and regime: the baseline, what it fits, and the leads over it."""
     lines = []
     for row in rows(results):
         asm = row.mining.get(ASM, {})
-        line = _place(results, row.place) | {"Regime": row.letter, "baseline %": shown(row.baseline[measure])}
+        line = names.row_labels(results.grid, row.baseline, method_too=False)
+        line |= {"Regime": row.letter, "baseline %": shown(row.baseline[measure])}
         line |= {"it fits %": shown(row.baseline["fit"], 0)}
         line |= {"T_c at the start": shown(asm.get("clean_start"), 2)} if measure == "accuracy" else {}
         line |= {"right labels called noisy %": shown(asm.get("right_noisy"))}
@@ -83,43 +73,30 @@ def table_regimes_classes(results: Results) -> Table:
     return table_regimes(results, "mean_class_accuracy", "table_regimes_classes")
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One rule over the settings (data set, noise, regime) that it was run in: by measure how far it is above
-    ASM as in the paper and above the baseline; in how many settings validation accuracy `chosen` it, None
-    where that is not known."""
-
-    name: str
-    settings: int
-    over_asm: dict[str, list[Estimate]]
-    over_baseline: dict[str, list[Estimate]]
-    chosen: int | None
+def rules(results: Results) -> dict[str, list[Row]]:
+    """The settings (data set, noise, regime) that each rule was run in. Those run in most come first, then
+    those that add most to ASM's accuracy: only rules run in as many settings are to be compared."""
+    found: dict[str, list[Row]] = {}
+    for row in rows(results):
+        for name, setting in row.mining.items():
+            found.setdefault(name, []).append(setting)
+    order = {name: (-len(of), -_mean(_over(of, "accuracy", "asm"))) for name, of in found.items()}
+    return {name: found[name] for name in sorted(found, key=order.get)}
 
 
-def rules(results: Results) -> list[Rule]:
-    """Those run in most settings first, then by what they add to ASM's accuracy: only rules run in as many
-    settings are to be compared."""
-    found = rows(results)
-    chosen, made = _chosen(found), []
-    for name in dict.fromkeys(name for row in found for name in row.mining):
-        here = [row.mining[name] for row in found if name in row.mining]
-        over_asm, over_baseline = (
-            {measure: [e for r in here if (e := r[f"{measure}_over_{other}"])] for measure in MEASURES}
-            for other in ("asm", "baseline")
-        )
-        made.append(Rule(name, len(here), over_asm, over_baseline, chosen.get(name)))
-    return sorted(made, key=lambda rule: (-rule.settings, -_mean(rule.over_asm["accuracy"])))
+def _over(settings: list[Row], measure: str, method: str) -> list[Estimate]:
+    return [above for row in settings if (above := row[f"{measure}_over_{method}"])]
 
 
 def table_rules(results: Results) -> Table:
     """Each rule over all settings that it was run in, and how often validation would choose it."""
-    lines = [
-        {"Rule": rule.name, "settings": rule.settings}
-        | {f"− ASM: {words}": summed(rule.over_asm[measure]) for measure, words in MEASURES.items()}
-        | {f"− baseline: {words}": summed(rule.over_baseline[measure]) for measure, words in MEASURES.items()}
-        | {"chosen by validation in": rule.chosen}
-        for rule in rules(results)
-    ]
+    chosen, lines = _chosen(rows(results)), []
+    for name, of in rules(results).items():
+        line = {"Rule": name, "settings": len(of)}
+        for method, title in (("asm", "ASM"), ("baseline", "baseline")):
+            for measure, words in MEASURES.items():
+                line[f"− {title}: {words}"] = summed(_over(of, measure, method))
+        lines.append(line | {"chosen by validation in": chosen.get(name)})
     return Table("table_rules", frame_of(lines), _legend(results))
 
 
@@ -152,11 +129,12 @@ def _chosen(found: list[Regime]) -> dict[str, int]:
 def findings(results: Results) -> list[str]:
     """The verdict: over all settings, how ASM as in the paper and the rule that adds most to it stand."""
     made = rules(results)
-    asm = [(rule, rule.over_baseline, "the baseline") for rule in made if rule.name == ASM]
-    best = [(rule, rule.over_asm, "ASM") for rule in made if rule.over_asm["accuracy"]][:1]
+    best = [name for name, of in made.items() if _over(of, "accuracy", "asm")][:1]
+    compared = [(ASM, "baseline", "the baseline")] if ASM in made else []
     lines = []
-    for rule, over, words in (*asm, *best):
-        parts = [f"{summed(over[measure])} in {MEASURES[measure]}" for measure in MEASURES if over[measure]]
-        said = f"{rule.name} less {words}, over {rule.settings} settings: {names.joined(parts)}"
-        lines.append(f"{said} (points, lowest to highest, settings above / below; [table](#table_rules)).")
+    for name, method, words in [*compared, *((name, "asm", "ASM") for name in best)]:
+        known = {said: summed(_over(made[name], measure, method)) for measure, said in MEASURES.items()}
+        over = names.joined(f"{points} in {said}" for said, points in known.items() if points)
+        said = f"{name} less {words}, over {len(made[name])} settings: {over} (points, lowest to highest"
+        lines.append(f"{said}, settings above / below; [table](#table_rules)).")
     return lines

@@ -1,5 +1,5 @@
 """All scores as one tidy frame, a row for each cell; and over its seeds, a row for each setting. Every number
-of the report, in a table, a figure or a sentence, is read from these two.
+of the report is read from these two.
 
 A setting is what cells share that differ only in the seed. Of what a cell changes, the `regime` is its
 training and optimiser (how well the networks fit their labels), the `rule` the rest (how a method mines).
@@ -8,18 +8,16 @@ training and optimiser (how well the networks fit their labels), the `rule` the 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from asm.report import names
-from asm.report.cells import CONTROL, ONE_SCHEDULE, Cell, Grid, canonical, load_grid, paper
-from asm.report.estimates import Estimate, estimate
+from asm.report.cells import CONTROL, ONE_SCHEDULE, Cell, Grid, canonical, paper
+from asm.report.layout import Estimate, estimate
 from asm.scores.schema import NoiseKind, Scores
 
 REGIME = ("training.", "optimizer.")
-WARMUP = "training.warmup_epochs"
 NONE = canonical({})
 PRINTED = canonical({"thresholds.confidence": "max"})  # the rule that takes Eq. 3 as printed
 AXES = ["dataset", "noise", "init", "schedule", "method", "regime", "rule"]
@@ -31,6 +29,7 @@ DIFFERENCES = {
     for method in methods
 }
 Row = dict[str, Any]
+Place = tuple[str, str, str]  # data set, noise, weights
 
 
 def measures(scores: Scores) -> dict[str, float | None]:
@@ -38,28 +37,16 @@ def measures(scores: Scores) -> dict[str, float | None]:
     are, parameters in millions."""
     test, mined = scores.test, scores.mining
     nets = [net.last5 for net in test.networks] if len(test.networks) > 1 else [None, None]
-    shares: dict[str, float | None] = {
-        "accuracy": test.accuracy.last5,
-        "mean_class_accuracy": test.mean_class_accuracy.headline,
-        "best": test.accuracy.best,
-        "last": test.accuracy.last,
-        "net1": nets[0],
-        "net2": nets[1],
-        "nets": None if nets[0] is None else sum(nets) / 2,
-        "macro_f1": test.macro_f1,
-        "valid": test.valid_accuracy,
-        "unambiguous": test.unambiguous_accuracy,
-        "fit_right": scores.fit.right,
-        "fit_wrong": scores.fit.wrong,
-        # how much of its labels a run has learned: of the wrong ones; where none is wrong, of all
-        "fit": scores.fit.wrong if scores.noise.wrong else scores.fit.right,
-        "wrong_labels": scores.noise.realised,
-    }
-    plain: dict[str, float | None] = {
-        "ece": test.ece,
-        "forward_passes": scores.cost.forward_passes,
-        "parameters": scores.cost.parameters / 1e6,
-    }
+    shares = {"accuracy": test.accuracy.last5, "mean_class_accuracy": test.mean_class_accuracy.headline}
+    shares |= {"best": test.accuracy.best, "last": test.accuracy.last, "net1": nets[0], "net2": nets[1]}
+    shares |= {"nets": None if nets[0] is None else sum(nets) / 2, "macro_f1": test.macro_f1}
+    shares |= {"valid": test.valid_accuracy, "unambiguous": test.unambiguous_accuracy}
+    shares |= {"fit_right": scores.fit.right, "fit_wrong": scores.fit.wrong}
+    # how much of its labels a run has learned: of the wrong ones; where none is wrong, of all
+    shares |= {"fit": scores.fit.wrong if scores.noise.wrong else scores.fit.right}
+    shares |= {"wrong_labels": scores.noise.realised}
+    plain: dict[str, float | None] = {"ece": test.ece, "forward_passes": scores.cost.forward_passes}
+    plain["parameters"] = scores.cost.parameters / 1e6
     if mined is not None:
         for key in ("noisy_precision", "noisy_recall", "noisy_f1", "right_noisy"):
             shares[key] = getattr(mined, key)[-1]
@@ -83,16 +70,19 @@ def _row(cell: Cell) -> Row:
 
 def without_warmup(regime: str) -> str:
     """A regime but for the warm-up, which is nothing to the baseline."""
-    return canonical({k: v for k, v in json.loads(regime).items() if k != WARMUP})
+    return canonical({k: v for k, v in json.loads(regime).items() if k != "training.warmup_epochs"})
 
 
 class Results:
-    """`cells`: a row for each cell of the grid, in its order. `settings`: a row for each setting by its AXES,
-    in the order of data sets, noises and methods; each measure is an Estimate or None, `scores` are those of
-    its evaluated cells, `n` their number, `out_of_sample` the LabelQuality of the first trained by folds."""
+    """`cells`: a row for each cell of the grid, in its order; `done`: scores of the evaluated ones, `blank`:
+    the names of the others. `settings`: a row for each setting by its AXES, in the order of data sets, noises
+    and methods; each measure is an Estimate or None, `scores` are those of its evaluated cells, `n` their
+    number, `out_of_sample` the LabelQuality of the first trained by folds."""
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
+        self.done = [cell.scores for cell in grid.cells if cell.scores]
+        self.blank = [cell.cell for cell in grid.cells if not cell.scores]
         self.cells = pd.DataFrame([_row(cell) for cell in grid.cells])
         self.cells = self.cells.reindex(columns=list(dict.fromkeys([*self.cells, *MEASURES, "nets"])))
         for name, compared in DIFFERENCES.items():
@@ -135,15 +125,13 @@ class Results:
         return {tuple(row[axis] for axis in AXES): row for row in rows}
 
     def get(
-        self, dataset: str, noise: str | None, method: str, init: str, rule: str = NONE, regime: str = NONE,
-        schedule: str | None = None,
-    ) -> Row | None:  # fmt: skip
-        """The row of `settings`, None when the grid has none; without a schedule the one in the common
-        schedule, else the one in the own paper's."""
-        for option in [schedule] if schedule else self.grid.schedules:
-            if (row := self.settings.get((dataset, noise, init, option, method, regime, rule))) is not None:
-                return row
-        return None
+        self, dataset: str, noise: str | None, method: str, init: str, rule: str = NONE, schedule: str = ""
+    ) -> Row | None:
+        """The row of `settings` that changes no regime, None when the grid has none; without a schedule the
+        one in the common schedule, else the one in the own paper's."""
+        options = [schedule] if schedule else self.grid.schedules
+        keys = [(dataset, noise, init, of, method, NONE, rule) for of in options]
+        return next((self.settings[key] for key in keys if key in self.settings), None)
 
     def rows(self, keep: Callable[[Row], bool] = lambda row: True) -> list[Row]:
         """The settings that were evaluated, in order, and that `keep` accepts."""
@@ -153,11 +141,6 @@ class Results:
         """Of these, the methods as they are by default, at these values of the axes."""
         wanted = {"rule": NONE, "regime": NONE} | axes
         return self.rows(lambda row: all(row[axis] == value for axis, value in wanted.items()))
-
-    @property
-    def done(self) -> list[Scores]:
-        """Scores of all evaluated cells."""
-        return [cell.scores for cell in self.grid.cells if cell.scores is not None]
 
     @property
     def regimes(self) -> list[str]:
@@ -207,11 +190,6 @@ def difference(results: Results, one: Row, other: Row, measure: str = "accuracy"
     cells = results.cells.set_index("cell")
     ours, theirs = (cells.loc[row["cells"]].set_index("seed")[measure].astype(float) for row in (one, other))
     return estimate(ours - theirs, signed=True)
-
-
-def load(grid: Path, scores: Path, timing: Path) -> Results:
-    """The results below these paths (`cells.load_grid`)."""
-    return Results(load_grid(grid, scores, timing))
 
 
 def published(method: str, column: str | None, noise: NoiseKind) -> float | None:

@@ -9,11 +9,11 @@ import numpy as np
 from asm.report import names
 from asm.report.cells import CONTROL, canonical, paper
 from asm.report.layout import Beside, Table, frame_of
-from asm.report.results import MEASURES, NONE, PRINTED, Results, Row, published, published_lead, shown
+from asm.report.results import MEASURES, NONE, PRINTED, Place, Results, Row, published, published_lead, shown
 
 REPLACED = "losses.replace_with_ce"
-ADAPTIVE, CLEAN, NOISY = "thresholds.adaptive", "thresholds.init_clean", "thresholds.init_noisy"
-START = {ADAPTIVE: True, NOISY: 0.2, CLEAN: 0.8}  # the paper's
+# the paper's, to begin with
+START = {"thresholds.adaptive": True, "thresholds.init_noisy": 0.2, "thresholds.init_clean": 0.8}
 RARE = 3  # so many of a data set's rarest classes
 
 
@@ -74,13 +74,10 @@ def table1(results: Results, measure: str = "accuracy", name: str = "table1") ->
             # where no data set is the paper's, its RAF-DB column stands in
             entries = _by_noise(results, dataset, line, measure, info.paper if columns else "rafdb")
             if any(entry.ours for entry in entries.values()):
-                first = {"Data set": dataset} if len(grid.datasets) > 1 else {}
-                here.append(
-                    first | {"Method": names.method(grid, line)} | names.variant_labels(grid, line) | entries
-                )
-                anchors.append(
-                    f"{name}-{dataset}-{line['method']}" + ("" if line["rule"] == NONE else "-printed")
-                )
+                where = {"Data set": dataset} if len(grid.datasets) > 1 else {}
+                here.append(where | names.method_labels(grid, line) | entries)
+                printed = "" if line["rule"] == NONE else "-printed"
+                anchors.append(f"{name}-{dataset}-{line['method']}{printed}")
         _bold(here, labels)
         rows += here
     leading = list(dict.fromkeys(key for row in rows for key in row if key not in labels))
@@ -106,9 +103,8 @@ def table_leads(results: Results) -> Table:
             continue
         theirs = published_lead(grid.datasets[dataset].paper, grid.noises[noise]) if method == "asm" else None
         line: Row = names.row_labels(grid, row)
-        line |= {
-            f"− baseline: {words}": row[f"{measure}_over_baseline"] for measure, words in MEASURES.items()
-        }
+        for measure, words in MEASURES.items():
+            line[f"− baseline: {words}"] = row[f"{measure}_over_baseline"]
         line |= {"the paper's: accuracy": theirs and f"{theirs:+.1f}"}
         for measure, words in MEASURES.items() if method != "baseline" else ():
             line[f"− control: {words}"] = row[f"{measure}_over_{CONTROL}"]
@@ -139,11 +135,10 @@ def table_rare(results: Results) -> Table:
     for row in results.default_rows():
         if row["method"] in names.compared(results.grid) and (rare := rarest(row)):
             labels, sizes = names.row_labels(results.grid, row), sizes | rare
-            rows.append(labels | {name: _recalled_of(row, name, size) for name, size in rare.items()})
-            rows[-1]["seeds"] = row["n"]
-    return Table(
-        "table_rare", frame_of(rows, [*labels, *sorted(sizes, key=sizes.get, reverse=True), "seeds"])
-    )
+            said = {name: _recalled_of(row, name, size) for name, size in rare.items()}
+            rows.append(labels | said | {"seeds": row["n"]})
+    columns = [*labels, *sorted(sizes, key=sizes.get, reverse=True), "seeds"]
+    return Table("table_rare", frame_of(rows, columns))
 
 
 def _recalled_of(row: Row, name: str, size: int) -> str:
@@ -152,17 +147,16 @@ def _recalled_of(row: Row, name: str, size: int) -> str:
     return f"{found.mean():.1f} of {size:,}{span}"
 
 
-def _sections(results: Results, belongs: Callable[[str], bool]) -> list[tuple[str, str, str]]:
-    """Data set, noise and weights where some ASM cell changes what belongs to a table."""
-    cells = [
-        c for c in results.grid.cells if c.method == "asm" and c.changed and belongs(canonical(c.changed))
-    ]
-    return list(dict.fromkeys((c.dataset, c.noise, c.init) for c in cells))
+def _rules(results: Results, belongs: Callable[[str], bool]) -> dict[str, list[Place]]:
+    """What ASM's cells change, if it belongs to a table, and where."""
+    found: dict[str, list[Place]] = {}
+    for cell in results.grid.cells:
+        if cell.method == "asm" and belongs(rule := canonical(cell.changed)):
+            found.setdefault(rule, []).append((cell.dataset, cell.noise, cell.init))
+    return found
 
 
-def _in_sections(
-    results: Results, sections: list[tuple[str, str, str]], method: str, rule: str | None
-) -> Row:
+def _in_sections(results: Results, sections: Iterable[Place], method: str, rule: str | None) -> Row:
     """The accuracy of one method and rule in each section, by its name."""
     found = {section: results.get(*section[:2], method, section[2], rule or "") for section in sections}
     return {names.place(results.grid, *section): row and row["accuracy"] for section, row in found.items()}
@@ -174,9 +168,9 @@ def table2(results: Results) -> Table:
     def is_module(rule: str) -> bool:
         return set(json.loads(rule)) <= {REPLACED, "losses.drop_noisy"}
 
-    sections = _sections(
-        results, lambda rule: is_module(rule) or (rule == PRINTED and not results.has_printed)
-    )
+    found = _rules(results, lambda rule: rule == PRINTED or is_module(rule))
+    own = [rule for rule in found if rule != NONE and not (rule == PRINTED and results.has_printed)]
+    sections = dict.fromkeys(place for rule in own for place in found[rule])
     lines: list[tuple[str, str, str, float | None]] = []  # title, method, rule, the paper's
     for row in paper()["table2"]:
         on = {loss: symbol for loss, symbol in (("mutual", "L_mut"), ("consistency", "L_usc")) if row[loss]}
@@ -184,9 +178,8 @@ def table2(results: Results) -> Table:
         title = " + ".join(["AT", *on.values()]) + ("" if off else " (ASM)")
         of = (title, "asm", canonical({REPLACED: off} if off else {}))
         lines.append((*(of if row["adaptive_threshold"] else ("baseline", "baseline", NONE)), row["rafdb"]))
-    changed = dict.fromkeys(canonical(c.changed) for c in results.grid.cells if c.method == "asm")
-    for rule in changed if sections else ():
-        if (rule == PRINTED or is_module(rule)) and rule not in [line[2] for line in lines]:
+    for rule in found if sections else ():
+        if rule not in [line[2] for line in lines]:
             lines.append((f"ASM, {names.changed(rule)}", "asm", rule, None))
     rows = [
         {"Setting": title} | _in_sections(results, sections, *of) | {"paper: RAF-DB, no noise": theirs}
@@ -198,34 +191,25 @@ def table2(results: Results) -> Table:
 def table3(results: Results) -> Table:
     """Methods without added noise: ours, and the paper's on its data sets."""
     grid, printed = results.grid, dict(paper()["table3"])
+    columns = {key: f"paper: {words}" for key, words in paper()["columns"].items()}
     noise = next((k for k in grid.ordered_noises if grid.noises[k].rate == 0), None)
     lines = _lines(results)
-    lines += [
-        lines[0] | {"method": m, "rule": NONE} for m in printed if all(m != line["method"] for line in lines)
-    ]
+    missing = set(printed) - {line["method"] for line in lines}
+    lines += [lines[0] | {"method": method, "rule": NONE} for method in printed if method in missing]
     order = names.in_order(line["method"] for line in lines)
     rows = []
     for line in sorted(lines, key=lambda line: order.index(line["method"])):
         found = {f"ours: {d}": results.get(d, noise, **line) for d in grid.datasets}
-        ours = {
-            title: Beside(row["accuracy"], None) for title, row in found.items() if row and row["accuracy"]
-        }
+        ours = {d: Beside(row["accuracy"], None) for d, row in found.items() if row and row["accuracy"]}
         theirs = printed.pop(line["method"], {}) if line["rule"] == NONE else {}  # once, in its first row
         if ours or theirs:
-            title = names.method(grid, line) + ("†" if "note" in theirs else "")
-            beside = {f"paper: {words}": theirs.get(key) for key, words in paper()["columns"].items()}
-            rows.append({"Method": title} | names.variant_labels(grid, line) | ours | beside)
-    columns = [f"ours: {d}" for d in grid.datasets]
-    _bold(rows, columns)
-    leading = ["Method", *names.variant_labels(grid, lines[0]), *columns]
-    return Table(
-        "table3", frame_of(rows, [*leading, *(f"paper: {words}" for words in paper()["columns"].values())])
-    )
-
-
-def is_threshold_rule(rule: str) -> bool:
-    """Whether ASM with this rule belongs to the supplement's Table 1."""
-    return set(json.loads(rule)) <= set(START)
+            labels = names.method_labels(grid, line)
+            labels["Method"] += "†" if "note" in theirs else ""
+            rows.append(labels | ours | {words: theirs.get(key) for key, words in columns.items()})
+    own = [f"ours: {dataset}" for dataset in grid.datasets]
+    _bold(rows, own)
+    leading = names.method_labels(grid, lines[0])
+    return Table("table3", frame_of(rows, [*leading, *own, *columns.values()]))
 
 
 def table_s1(results: Results) -> Table:
@@ -237,14 +221,14 @@ def table_s1(results: Results) -> Table:
         return bool(adaptive), float(noisy), float(clean)
 
     theirs = {(r["adaptive"], r["init_noisy"], r["init_clean"]): r for r in paper()["s1"]}
-    sections = _sections(results, is_threshold_rule)
-    changed = [c.changed for c in results.grid.cells if c.method == "asm" and set(c.changed) <= set(START)]
-    rules = {start(of): canonical(of) for of in changed} if sections else {}
+    found = _rules(results, lambda rule: set(json.loads(rule)) <= set(START))
+    sections = dict.fromkeys(place for rule in found if rule != NONE for place in found[rule])
+    rules = {start(json.loads(rule)): rule for rule in found} if sections else {}
     rows = []
     for wanted in [*theirs, *sorted(set(rules) - set(theirs))]:
         adaptive, noisy, clean = wanted
-        kind = "adaptive" if adaptive else "fixed"
-        row = {"[T_n, T_c] at the start": f"[{noisy:g}, {clean:g}]", "Thresholds": kind}
+        row = {"[T_n, T_c] at the start": f"[{noisy:g}, {clean:g}]"}
+        row |= {"Thresholds": "adaptive" if adaptive else "fixed"}
         ours = _in_sections(results, sections, "asm", rules.get(wanted))
         row |= {f"ours: {where}": accuracy for where, accuracy in ours.items()}
         values = theirs.get(wanted, {})

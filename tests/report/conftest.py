@@ -62,4 +62,4 @@ def loaded(grid, write, tmp_path) -> Results:
 @pytest.fixture
 def no_figures(monkeypatch):
     """A report without figures, which take most of the time."""
-    monkeypatch.setattr(report.figures, "write", lambda *paths: {})
+    monkeypatch.setattr(report.figures, "write", lambda *paths: ({}, {}))

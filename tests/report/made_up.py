@@ -9,9 +9,10 @@ import yaml
 
 from asm import report
 from asm.mining import SUBSETS
-from asm.report.label_quality import RIVALS
+from asm.report.cells import load_grid
+from asm.report.details import RIVALS
 from asm.report.layout import Table
-from asm.report.results import Results, load
+from asm.report.results import Results
 
 CLASSES = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear"]
 EPOCHS, WARMUP = 12, 3
@@ -55,7 +56,7 @@ def make_grid(small: bool = False) -> dict:
         "profile": "made_up",
         "datasets": {"synthetic": {"title": "rendered faces", "paper": None}},
         "noises": {"n30": {"kind": "symmetric", "rate": 0.3}, "n00": {"kind": "symmetric", "rate": 0.0}},
-        "inits": {"au": {"about": "action units"}},
+        "inits": {"au": {"weights": "au", "about": "action units"}},
         "methods": {
             method: {
                 "title": title,
@@ -296,7 +297,7 @@ def read(root: Path, grid: dict | None = None, timing: Path | None = None) -> Re
     """The run under `root`, by this grid if it is another than what was written."""
     if grid is not None:
         write_grid(root, grid)
-    return load(root / "report.yaml", root / "scores", timing or root / "timing")
+    return Results(load_grid(root / "report.yaml", root / "scores", timing or root / "timing"))
 
 
 def with_accuracies(

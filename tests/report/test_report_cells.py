@@ -7,7 +7,7 @@ from made_up import read
 from asm.basics.errors import InputError
 from asm.grid.params import METHODS
 from asm.report.cells import load_grid, paper
-from asm.report.estimates import estimate
+from asm.report.layout import estimate
 from asm.report.names import in_order
 
 

@@ -6,7 +6,7 @@ import pytest
 from made_up import quality, read, row, with_accuracies, write_scores, write_timing
 
 from asm.basics.errors import InputError
-from asm.report import details, label_quality
+from asm.report import details
 
 
 def test_both_schedules_have_their_own_rows_and_the_common_baseline(many, write, tmp_path):
@@ -105,7 +105,7 @@ def test_what_the_mining_finds_beside_the_best_rival(small, write, tmp_path):
     path = root / "scores" / "synthetic_n30_asm_s0.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"label_quality": quality(0.8, 0.9)}))
     found = read(root)
-    line = row(label_quality.table_found(found), Noise="30 %")
+    line = row(details.table_found(found), Noise="30 %")
     assert line["called noisy, %"] == "30.0"
     assert line["of these wrong / of the wrong found, %"] == "70.0 / 80.0"
     assert line["AUROC, wrong"] == "0.800; loss 0.900"
@@ -117,12 +117,12 @@ def test_the_same_asked_out_of_sample_stands_below_and_says_so(small, write, tmp
     root = write(tmp_path, small)
     path = root / "scores" / "synthetic_n30_asm_s0.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"label_quality": quality(0.8, 0.9)}))
-    assert "Predictions" not in label_quality.table_found(read(root)).frame
+    assert "Predictions" not in details.table_found(read(root)).frame
     folder = root / "scores" / "out_of_sample"
     folder.mkdir()
     (folder / path.name).write_text(json.dumps(quality(0.7, 0.6)))
     found = read(root)
-    frame = label_quality.table_found(found).frame
+    frame = details.table_found(found).frame
     assert frame["Predictions"].tolist() == ["in sample", "out of sample"]
     assert frame["AUROC, wrong"].tolist() == ["0.800; loss 0.900", "0.700; loss 0.600"]
     (folder / path.name).write_text("{")

@@ -10,7 +10,7 @@ import pytest
 from made_up import read, write_report, write_scores
 
 from asm.basics.errors import InputError
-from asm.report import charts, drawing, embeddings, figures
+from asm.report import charts, drawing, figures
 
 CHARTS = ["fig1_tsne", "figS2_tsne", "fig_accuracy"]
 DRAWN = ["fig_recall", "fig_right_noisy", "fig_thresholds", "fig_mining", "fig_confusion"]
@@ -18,8 +18,7 @@ DRAWN = ["fig_recall", "fig_right_noisy", "fig_thresholds", "fig_mining", "fig_c
 
 def draw(root, out):
     """Draws the figures alone; returns their stems."""
-    results = read(root)
-    return list(figures.write(results, charts.build(results, root / "tsne"), out, out))
+    return list(figures.write(read(root), root / "tsne", out, out)[0])
 
 
 @pytest.fixture
@@ -187,7 +186,7 @@ def test_a_malformed_tsne_file_is_named(small, write, tmp_path, spoil):
         path.write_text("no arrays")
     group = read(root, small).get("synthetic", "n30", "asm", "au")
     with pytest.raises(InputError, match=r"synthetic_n30_asm_s0\.npz"):
-        embeddings.read_embedding(group, root / "tsne")
+        charts.read_embedding(group, root / "tsne")
 
 
 def test_accuracy_has_a_column_a_noise_a_row_a_measure_and_a_colour_a_method(

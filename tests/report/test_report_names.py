@@ -4,7 +4,7 @@ import made_up
 import pytest
 
 from asm.report import drawing
-from asm.report.glyphs import drawn, undrawable
+from asm.report.drawing import drawn, undrawable
 
 NAMES = ["happy", "a$x^$b", "$\\frac$", "_sad", "高兴", "खुश", "gêne", "100 % {sure} \\x"]
 

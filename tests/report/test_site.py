@@ -5,7 +5,7 @@ import shutil
 import pytest
 from made_up import write_report
 
-from asm import report
+from asm.report import charts, drawing, figures
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By  # noqa: E402
@@ -20,7 +20,16 @@ def site(tmp_path_factory, full_run):
     """The made-up run's site, alone in a folder: it needs no file beside it."""
     root = full_run(tmp_path_factory.mktemp("site"))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(report.figures, "write", lambda *paths: dict.fromkeys(STEMS, "A figure"))
+        for module in (drawing, charts):
+            patched.setattr(module, "save", lambda *paths: None)
+        patched.setattr(
+            figures,
+            "_drawn",
+            lambda results, tsne: [
+                (stem, results.focuses[0], chart)
+                for stem, chart in charts.build(results, results.focuses[0], tsne).items()
+            ],
+        )
         out = write_report(root)
     alone = tmp_path_factory.mktemp("alone") / "index.html"
     shutil.copy(out / "index.html", alone)
