@@ -74,7 +74,7 @@ def test_a_second_process_is_turned_away_and_let_in_after_the_first(tmp_path):
         text=True,
     )
     assert other.stdout.readline().strip() == "held"
-    with pytest.raises(InputError, match=f"process {other.pid} is at work"), exclusive(tmp_path):
+    with pytest.raises(InputError, match=rf"process {other.pid}, since .* is at work"), exclusive(tmp_path):
         pass
     other.kill()  # SIGKILL: the lock falls with the process
     other.wait()
