@@ -24,7 +24,7 @@ vars:
   - home: ../..
     params: ../../params.yaml
     profile: profile.yaml
-    cells: cells.yaml
+    instances: cells.yaml
   - cells.yaml
 """
 CONFIG = "[core]\n    analytics = false\n    check_update = false\n    autostage = true\n"
