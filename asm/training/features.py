@@ -137,10 +137,13 @@ def write_bank(
         blocks = tqdm(np.array_split(rows, -(-len(rows) // BLOCK)), "projection", file=sys.stderr)
         parts = [pooled(network, views.evaluation_view(seen(block)), options.cells).cpu() for block in blocks]
         projection = fit_projection(torch.cat(parts).numpy(), options.components)
+        first = np.concatenate([projection(part) for part in parts])  # the first view of the training faces
         with atomic_write(work / PROJECTION) as path:
-            np.savez(path, **vars(projection))
+            np.savez(path, **vars(projection), first=first)
     with np.load(work / PROJECTION) as parts:
-        projection = Projection(**parts)
+        first = np.zeros((len(faces), options.components), np.float16)
+        first[training] = parts["first"]
+        projection = Projection(**{name: parts[name] for name in Projection.__annotations__})
 
     shape = (len(faces), 1 + 2 * options.views, options.components)
     row_bytes = shape[1] * shape[2] * 2
@@ -154,8 +157,10 @@ def write_bank(
             rows = slice(start, start + BLOCK)
             generator = Generator().manual_seed(epoch_seed(options.seed, start))
             block = np.zeros((len(faces[rows]), *shape[1:]), np.float16)
-            block[:, 0] = projection(pooled(network, views.evaluation_view(seen(rows)), options.cells))
-            chosen = training[rows]
+            block[:, 0], chosen = first[rows], training[rows]
+            if not chosen.all():
+                others = views.evaluation_view(seen(rows)[torch.from_numpy(~chosen).to(device)])
+                block[~chosen, 0] = projection(pooled(network, others, options.cells))
             if chosen.any():
                 images = seen(rows)[torch.from_numpy(chosen).to(device)]
                 for number, view in enumerate(
