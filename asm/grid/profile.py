@@ -37,6 +37,7 @@ class Render(Section):
     size: Annotated[int, Field(ge=64)] = 112
     seed: Seed = 0
     ambiguous_share: Share = 0.1
+    keep: dict[Name, Share] = {}  # class -> share of its training images that are drawn
 
 
 class DatasetEntry(Section):

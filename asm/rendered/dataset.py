@@ -93,9 +93,10 @@ def _at_least(name: str, value: int, least: int) -> None:
 
 
 def _plan_dataset(
-    counts: dict[str, int], seed: int, ambiguous_share: float
+    counts: dict[str, int], seed: int, ambiguous_share: float, keep: dict[str, float]
 ) -> tuple[list[_Plan], pd.DataFrame]:
     plans, rows = [], []
+    seen = [0] * len(CLASSES)  # training images of each class
     for s, (split, count) in enumerate(counts.items()):
         rng = np.random.default_rng([_DATASET, seed, _PLAN, s])
         blends = set(rng.permutation(count)[: round(ambiguous_share * count)].tolist())
@@ -106,6 +107,11 @@ def _plan_dataset(
             if i in blends:
                 second = (label + int(rng.integers(1, len(CLASSES)))) % len(CLASSES)
                 mixture = round(float(rng.uniform(0.5, 0.62)), 4)
+            if split == "train":
+                seen[label] += 1
+                share = keep.get(CLASSES[label], 1.0)
+                if int(seen[label] * share) == int((seen[label] - 1) * share):
+                    continue  # the class is made rare
             row = len(rows)
             identity, image = (_DATASET, seed, _IDENTITY, s, person), (_DATASET, seed, _IMAGE, s, i)
             plans.append(_Plan(identity, image, label, second, mixture))
@@ -133,6 +139,7 @@ def render_dataset(
     size: int = 112,
     seed: int,
     ambiguous_share: float = 0.10,
+    keep: dict[str, float] | None = None,
     workers: int = 2,
 ) -> None:
     """Render the data set into directory `out`.
@@ -140,8 +147,10 @@ def render_dataset(
     Writes `images.npy` uint8 [N, size, size, 3], `landmarks.npy` float32 [N, 5, 2] (true positions, pixels)
     and `manifest.csv` with the columns of a data-set table plus `identity`. Every identity shows each class
     once and belongs to one split; `ambiguous_share` of each split are blends in which the class `true` has
-    the share `mixture` (0.5-0.62) and `second_label` has the rest. `workers` changes nothing in the result;
-    more than one are spawned, so scripts must call this under `if __name__ == "__main__"`.
+    the share `mixture` (0.5-0.62) and `second_label` has the rest. `keep`, class -> share of its training
+    images that are drawn, makes classes rare; all other images are the same with and without it. `workers`
+    changes nothing in the result; more than one are spawned, so scripts must call this under
+    `if __name__ == "__main__"`.
 
     Raises InputError for counts, size or share out of range, and for a full disk.
     """
@@ -154,7 +163,13 @@ def render_dataset(
         raise InputError("synthetic faces: train, valid and test are all 0; ask for at least one image")
     if not 0 <= ambiguous_share <= 1:
         raise InputError(f"synthetic faces: ambiguous_share must be within 0..1, found {ambiguous_share}")
-    plans, table = _plan_dataset(counts, seed, ambiguous_share)
+    for name, share in (keep or {}).items():
+        if name not in CLASSES or not 0 < share <= 1:
+            raise InputError(
+                f"synthetic faces: keep: {name}: {share}: expected one of {', '.join(CLASSES)} and a share "
+                "above 0, at most 1"
+            )
+    plans, table = _plan_dataset(counts, seed, ambiguous_share, keep or {})
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         # written last: an interrupted run must not look complete

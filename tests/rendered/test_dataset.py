@@ -76,6 +76,22 @@ def test_another_seed_is_another_data_set(root, tmp_path):
     assert (np.abs(one - other).mean((1, 2, 3)) > 5).all()
 
 
+def test_a_rare_class_is_the_same_data_set_with_fewer_training_images_of_it(tmp_path):
+    counts = {"train": 70, "valid": 0, "test": 14}
+    dataset.render_dataset(tmp_path / "all", **counts, size=32, seed=3, workers=1)
+    dataset.render_dataset(tmp_path / "rare", **counts, size=32, seed=3, workers=1, keep={"disgust": 0.25})
+    every, rare = (pd.read_csv(tmp_path / name / "manifest.csv") for name in ("all", "rare"))
+    disgust = CLASSES.index("disgust")
+    kept = every["id"].isin(rare["id"]).to_numpy()
+    assert set(every[~kept]["split"]) == {"train"}
+    assert set(every[~kept]["true"]) == {disgust}
+    train = rare[rare["split"] == "train"]
+    assert np.bincount(train["true"]).tolist() == [10 if k != disgust else 2 for k in range(len(CLASSES))]
+    pictures = np.load(tmp_path / "all" / "images.npy")[kept]
+    assert np.array_equal(np.load(tmp_path / "rare" / "images.npy"), pictures)
+    assert rare["path"].tolist() == [f"images.npy[{row}]" for row in range(len(rare))]
+
+
 def test_an_identity_keeps_its_looks_and_is_nobody_else():
     def person(*seed: int):
         return sample_identity(np.random.default_rng(seed))
@@ -147,6 +163,8 @@ def test_mtcnn_finds_the_faces_where_they_are(root):
         ({"size": 8}, "size must be at least 32"),
         ({"seed": -3}, "seed must be at least 0"),
         ({"ambiguous_share": 1.5}, "ambiguous_share must be within 0..1, found 1.5"),
+        ({"keep": {"disgust": 0}}, "keep: disgust: 0: expected one of neutral, .* a share above 0"),
+        ({"keep": {"rage": 0.5}}, "keep: rage: 0.5: expected one of neutral"),
     ],
 )
 def test_impossible_requests_are_refused(tmp_path, wrong, message):
