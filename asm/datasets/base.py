@@ -29,7 +29,7 @@ class FaceDataset:
 
     `table` has a RangeIndex and the columns `id` (str, unique), `path` (str, relative to the data set's root,
     for messages), `split` (one of `SPLITS`) and `true` (int, 0..K-1, the label before any corruption).
-    Optional columns: `votes_<class>` (int counts, with `votes_unknown` and `votes_nf` for FER+),
+    Optional columns: `votes_<class>` (counts, with `votes_unknown` and `votes_nf` for FER+), `subject` (str),
     `original_label` (another annotator's label as one of our class ids, -1 unknown), `origin` (str, the part
     of a union) and, for faces drawn as blends, `ambiguous` (bool), `second_label` (int, -1 none) and
     `mixture` (float, the share of the class `true`).

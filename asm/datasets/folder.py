@@ -1,138 +1,218 @@
-"""Anyone's own images: a folder per class, or a csv file."""
+"""Anyone's own images: a folder per class, or csv files."""
 
 import os
-from pathlib import Path, PurePosixPath
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from asm.basics.errors import InputError
-from asm.datasets import base
-from asm.datasets.images import SUFFIXES
-from asm.datasets.names import alike, by_number, check_names, same_text
+from asm.basics.yaml import Section, Seed, parse
+from asm.datasets import base, listed
+from asm.datasets.heic import SUFFIXES, read_photo
+from asm.datasets.listed import SPLITS
+from asm.datasets.names import by_number, check_names, same_text
+from asm.datasets.splits import drawn, require_apart, subjects_of
 
-CSV = "labels.csv"
-SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folder or csv value -> split
-NO_LABEL = ("nan", "null", "na", "n/a")  # what programs write for a missing one
+MARGIN = 0.3  # of a box's sides, which the search for the face sees around it
+WRITTEN = ("predictions.csv", "audit.csv")  # a folder with one of these is what our own commands wrote
 TREE = """
 train/<class>/<image>                 a folder per class, in each split; jpg, png, gif, webp, tif, ppm, ...
 test/<class>/<image>
 valid/<class>/<image>                 optional
 or
-labels.csv                            with the columns path,label,split; paths from here; splits as above
+<class>/<image>                       with the option test_share: 0.2, which makes the split
+or
+labels.csv                            with the columns path,label,split; paths from here; splits as above;
+                                      other files and columns by the options csv and columns
 """
-SOURCE = "Bring the images into one of these two forms."
+SOURCE = "Bring the images into one of these forms."
 
 
-def load(root: Path, classes: list[str] | None = None) -> base.FaceDataset:
-    """A data set of one's own: `labels.csv` if there is one, else `<split>/<class>/<image>`, also in folders
-    within a class's.
+class Options(Section):
+    csv: str | list[str] | dict[Literal["train", "valid", "val", "test"], str] | None
+    columns: dict[str, Any]
+    absent_share: Annotated[float, Field(ge=0, lt=1)]
+    test_share: Annotated[float, Field(gt=0, lt=1)] | None
+    split_seed: Seed
+    folds: Annotated[int, Field(ge=2)] | None
+    fold: Annotated[int, Field(ge=0)]
+    subject: str | None
 
-    `classes` fixes the order of the class ids; by default the names are sorted, numbers in them by value (2
-    before 10). In the csv file a label is a class's name, or its number in `classes` from 0 (without
-    `classes`, the numbers are the names). Ids are the paths, which must lie under `root`. Raises InputError
-    for missing or damaged data, for a label that is not among the classes, is empty or negative, and for two
-    that look like one.
+
+@dataclass(frozen=True)
+class Photos(base.Files):
+    """`base.Files` that also reads HEIC, and of a row with a box (x1, y1, x2, y2) the part around it."""
+
+    boxes: np.ndarray | None = None  # float64 [N, 4]
+
+    def __call__(self, row: int) -> np.ndarray:
+        image = read_photo(self.root / self.paths[row])
+        if self.boxes is None:
+            return image
+        (x1, y1, x2, y2), (height, width) = self.boxes[row], image.shape[:2]
+        if not (x1 < width and y1 < height and x2 > 0 and y2 > 0):
+            raise OSError(f"the box lies outside the image of {width} x {height} pixels")
+        aside, above = MARGIN * (x2 - x1), MARGIN * (y2 - y1)
+        top, left = max(0, int(y1 - above)), max(0, int(x1 - aside))
+        return image[top : int(y2 + above) + 1, left : int(x2 + aside) + 1]
+
+
+def load(
+    root: Path,
+    classes: list[str] | None = None,
+    csv: str | list[str] | dict[str, str] | None = None,
+    columns: dict[str, Any] | None = None,
+    absent_share: float = 0.0,
+    test_share: float | None = None,
+    split_seed: int = 0,
+    folds: int | None = None,
+    fold: int = 0,
+    subject: str | None = None,
+) -> base.FaceDataset:
+    """A data set of one's own: csv files if there are any (asm/datasets/listed.py), else
+    `<split>/<class>/<image>`, also in folders within a class's; `<class>/<image>` where the split is drawn.
+
+    Args:
+        classes: fixes the order of the class ids; by default the names are sorted, numbers in them by value
+            (2 before 10). In a csv file a label is a class's name, or its number in `classes` from 0 (without
+            `classes`, the numbers are the names).
+        csv: a file in `root`, several, or split -> file; default labels.csv, or a known export's.
+        columns: the csv files' names for what `listed.Columns` has.
+        absent_share: images that csv files name may be missing, up to this share of all.
+        test_share: the split is drawn by `split_seed`, and this share of each class is for testing; all faces
+            of an image, and of a subject, are on one side. `folds` and `fold` instead: for cross-validation,
+            one data set for each `fold` from 0.
+        subject: a regular expression that finds in a path who is on the image (or `columns: {subject: ...}`);
+            a given split is then refused if a person is in two parts of it.
+
+    Ids are the paths, which must lie under `root`, of further faces of an image with `#2`, ... Raises
+    InputError for missing or damaged data, for a label that is not among the classes, is empty or negative,
+    and for two that look like one.
     """
-    if classes is not None:
-        if not isinstance(classes, list | tuple) or not classes:
-            raise InputError(f"folder: classes: expected a list of names, found {classes!r}.")
-        for name in classes:
-            if isinstance(name, bool) or not isinstance(name, str | int):
-                raise InputError(f"folder: classes: expected names, found {name!r}; put it in quotes.")
-        classes = [same_text(str(name)) for name in classes]
-        check_names("folder", classes, [])
-    if (root / CSV).is_file():
-        table, classes, left_out = _from_csv(root, classes)
-    elif (root / "train").is_dir():
-        table, classes, left_out = _from_folders(root, classes)
+    given = {"csv": csv, "columns": columns or {}, "absent_share": absent_share, "test_share": test_share}
+    given |= {"split_seed": split_seed, "folds": folds, "fold": fold, "subject": subject}
+    options = parse(Options, given, "folder: options")
+    to_draw = options.test_share is not None or options.folds is not None
+    if (options.test_share and options.folds) or options.fold >= (options.folds or 1):
+        raise InputError("folder: expected `test_share`, or `folds` and a `fold` below it.")
+    classes = _named(classes)
+    files = listed.files(root, options.csv)
+    if files:
+        table, classes, left_out = _from_csv(root, classes, files, options, to_draw)
+    elif (root / "train").is_dir() or (to_draw and root.is_dir()):
+        table, classes, left_out = _from_folders(root, classes, to_draw)
     else:
         raise base.absent("folder", root, TREE, SOURCE)
-    read = base.Files(root, tuple(table.path))
+    if options.subject is not None:
+        if "subject" in table:
+            raise InputError(
+                "folder: subject: expected the option, or a column of the csv files; found both."
+            )
+        table["subject"] = subjects_of(table.path, options.subject)
+    if to_draw:
+        units = table.subject if "subject" in table else table.path
+        test = drawn(table.true, units, options.split_seed, options.test_share, options.folds, options.fold)
+        table.insert(2, "split", np.where(test, "test", "train"))
+    elif "subject" in table:
+        require_apart(table.subject, table.split)
+    boxes = None
+    if "x1" in table:
+        boxes = np.stack([table.pop(name).to_numpy(float) for name in ("x1", "y1", "x2", "y2")], axis=1)
+    read = Photos(root, tuple(table.path), boxes)
     return base.check(base.FaceDataset("folder", tuple(classes), table, read, left_out))
 
 
-def _from_csv(root: Path, classes: list[str] | None) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
-    path = root / CSV
-    rows = base.read_rows(path, ["path", "label", "split"])
-    if not len(rows):
-        raise InputError(f"{path}: expected one row per image, found none.")
-    strange = rows[~rows.split.isin(SPLITS)]
-    if len(strange):
-        first = strange.iloc[0]
-        raise InputError(
-            f"{path}, row {first.line}: expected a split {', '.join(SPLITS)}; found {first.split!r}."
-        )
-    rows["label"] = rows.label.map(same_text)
-    _check_labels(path, rows)
+def _named(classes: list[str] | None) -> list[str] | None:
+    if classes is None:
+        return None
+    if not isinstance(classes, list | tuple) or not classes:
+        raise InputError(f"folder: classes: expected a list of names, found {classes!r}.")
+    for name in classes:
+        if isinstance(name, bool) or not isinstance(name, str | int):
+            raise InputError(f"folder: classes: expected names, found {name!r}; put it in quotes.")
+    classes = [same_text(str(name)) for name in classes]
+    check_names("folder", classes, [])
+    return classes
+
+
+def _from_csv(
+    root: Path,
+    classes: list[str] | None,
+    files: list[tuple[str, str | None]],
+    options: Options,
+    to_draw: bool,
+) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
+    rows, left_out = listed.read(root, files, options.columns, to_draw)
     numbered = all(value.isdecimal() for value in rows.label)
     if classes is None:
         classes = sorted(set(rows.label), key=by_number)
     if numbered and not set(rows.label) <= set(classes):
+        path = Path(rows.file.iloc[0])
         labels = base.integers(path, rows.label, rows.line, "a class number", 0, len(classes) - 1)
     else:
         number = {name: k for k, name in enumerate(classes)}
-        for value, line in zip(rows.label, rows.line, strict=True):
+        for value, file, line in zip(rows.label, rows.file, rows.line, strict=True):
             if value not in number:
                 raise InputError(
-                    f"{path}, row {line}: expected a label among {', '.join(classes)}; found {value!r}. "
+                    f"{file}, row {line}: expected a label among {', '.join(classes)}; found {value!r}. "
                     "Correct the row, or add the class to `classes`."
                 )
         labels = rows.label.map(number).to_numpy("int64")
-    base.require_inside(root, path, rows.path, rows.line)
-    paths = _paths(path, rows)
-    left_out = base.require_files("folder", root, paths, CSV)
-    splits = rows.split.map(SPLITS)
-    table = pd.DataFrame({"id": paths, "path": paths, "split": splits, "true": labels})
+    table = rows.drop(columns=["file", "line", "label"]).assign(true=labels)
+    table.insert(0, "id", base.unique_ids(rows.path.tolist()))
+    absent = _absent(root, rows.path.tolist())
+    names = " and ".join(name for name, _ in files)
+    if 0 < len(absent) <= options.absent_share * table.path.nunique():
+        print(
+            f"folder: {len(absent)} of {table.path.nunique()} image(s) listed in {names} are not there, "
+            f"and are left out, such as {absent[0]}",
+            file=sys.stderr,
+        )
+        left_out |= dict.fromkeys(absent, f"listed in {names}, but not there")
+        table = table[~table.path.isin(absent)].reset_index(drop=True)
+    left_out |= base.require_files("folder", root, table.path, names, unused=left_out)
     return table, classes, left_out
 
 
-def _check_labels(path: Path, rows: pd.DataFrame) -> None:
-    known: dict[str, tuple[str, int]] = {}
-    for value, line in zip(rows.label, rows.line, strict=True):
-        if not value or value.casefold() in NO_LABEL or (_is_number(value) and not value.isdecimal()):
-            raise InputError(
-                f"{path}, row {line}: expected a class's name or its number 0, 1, …; found {value!r}. "
-                "Give the image its label, or take the row out."
-            )
-        other, earlier = known.setdefault(alike(value), (value, line))
-        if other != value:
-            raise InputError(
-                f"{path}, row {line}: the label {value!r} looks like {other!r} of row {earlier}, and would "
-                "be another class. Spell the two alike."
-            )
+def _absent(root: Path, paths: list[str]) -> list[str]:
+    """Those of `paths` that are not under `root`, each once; one directory scan per folder."""
+    present: dict[str, set[str]] = {}
+    absent = []
+    for path in dict.fromkeys(paths):
+        folder, _, file = path.rpartition("/")
+        if folder not in present:
+            present[folder] = base.file_names(root / folder)
+        if file not in present[folder]:
+            absent.append(path)
+    return absent
 
 
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _paths(path: Path, rows: pd.DataFrame) -> list[str]:
-    """The rows' paths in one spelling, each of them once."""
-    known: dict[str, int] = {}
-    for name, line in zip(rows.path, rows.line, strict=True):
-        if not name:
-            raise InputError(f"{path}, row {line}: expected an image's path, found none.")
-        earlier = known.setdefault(PurePosixPath(name).as_posix(), line)
-        if earlier != line:
-            raise InputError(
-                f"{path}, row {line}: the image {name!r} is that of row {earlier} already. Keep one of them."
-            )
-    return list(known)
-
-
-def _from_folders(root: Path, classes: list[str] | None) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
+def _from_folders(
+    root: Path, classes: list[str] | None, to_draw: bool
+) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
+    """`to_draw`: the split is yet to be made, of the images in train/ or, without that, in the classes'
+    folders in `root`."""
     splits = [name for name in SPLITS if (root / name).is_dir()]
     if {"val", "valid"} <= set(splits):
         raise InputError(f"folder: {root} holds both valid/ and val/; expected one of them. Merge the two.")
-    if "test" not in splits:
+    if to_draw and set(splits) - {"train"}:
+        raise InputError(
+            f"folder: {root} is split already, it holds {splits[-1]}/; leave out `test_share` and `folds`."
+        )
+    if "test" not in splits and not to_draw:
         raise base.absent("folder (no test images)", root, TREE, SOURCE)
+    splits = splits or [""]
     folders = {split: _class_folders(root / split) for split in splits}
+    if not splits[0]:
+        written = {name for name in folders[""].values() if _is_written(root / name)}
+        folders[""] = {name: folder for name, folder in folders[""].items() if folder not in written}
     if classes is None:
-        classes = sorted(folders["train"], key=by_number)
+        classes = sorted(folders[splits[0]], key=by_number)
     for split in splits:
         for name, folder in folders[split].items():
             if name not in classes:
@@ -142,22 +222,26 @@ def _from_folders(root: Path, classes: list[str] | None) -> tuple[pd.DataFrame, 
                 )
     rows, left_out = [], {}
     for path in base.files_below(root):
-        split, _, rest = path.partition("/")
+        split, _, rest = path.partition("/") if splits[0] else ("", "", path)
         name, _, file = rest.partition("/")
-        if split not in splits or not file:
-            left_out[path] = "in no class's folder of a split"
+        if split not in splits or not file or same_text(name) not in folders[split]:
+            left_out[path] = "in no class's folder" + (" of a split" if splits[0] else "")
         elif not path.lower().endswith(SUFFIXES):
             left_out[path] = "its suffix is none of an image that is read"
         elif not (root / path).is_file():
             left_out[path] = "no file, or a broken link"
         else:
             label = classes.index(same_text(name))
-            rows.append(((splits.index(split), name, file), path, SPLITS[split], label))
+            rows.append(((splits.index(split), name, file), path, SPLITS.get(split, ""), label))
     if not rows:
         raise base.absent("folder (no images)", root, TREE, SOURCE)
     table = pd.DataFrame(sorted(rows), columns=["order", "path", "split", "true"]).drop(columns="order")
     table.insert(0, "id", table.path)
-    return table, classes, dict(sorted(left_out.items()))
+    return table.drop(columns="split") if to_draw else table, classes, dict(sorted(left_out.items()))
+
+
+def _is_written(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in WRITTEN)
 
 
 def _class_folders(folder: Path) -> dict[str, str]:
