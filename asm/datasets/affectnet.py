@@ -10,6 +10,7 @@ import pandas as pd
 
 from asm.basics.errors import InputError
 from asm.datasets import base
+from asm.datasets.absent import without_absent
 
 CLASSES = (
     "neutral",
@@ -35,11 +36,12 @@ Manually_Annotated_Images/<folder>/<hash>.jpg train_set/annotations/0_exp.npy, v
 SOURCE = "AffectNet is given to research groups on request: mohammadmahoor.com/affectnet"
 
 
-def load(root: Path, num_classes: int = 8) -> base.FaceDataset:
+def load(root: Path, num_classes: int = 8, absent_share: float = 0.0) -> base.FaceDataset:
     """AffectNet from `training.csv` and `validation.csv` where they are, else from `train_set` and `val_set`.
 
     `num_classes`: 8, or 7 without contempt. Images marked none, uncertain or no face are left out. Ids are
-    the paths in the csv files, `train_set/<n>` in the release of 2021; a path given twice gets `#2`.
+    the paths in the csv files, `train_set/<n>` in the release of 2021; a path given twice gets `#2`. Up to
+    `absent_share` of the annotated images may be missing, and are left out.
     Raises InputError for a missing or damaged data set.
     """
     if type(num_classes) is not int or num_classes not in (7, 8):
@@ -52,7 +54,8 @@ def load(root: Path, num_classes: int = 8) -> base.FaceDataset:
         raise base.absent("affectnet", root, TREE, SOURCE)
     annotated = table.path
     table = table[table.true < num_classes].reset_index(drop=True)
-    left_out = base.require_files("affectnet", root, table.path, "the annotations", annotated)
+    table, absent = without_absent("affectnet", root, table, "the annotations", absent_share)
+    left_out = absent | base.require_files("affectnet", root, table.path, "the annotations", annotated)
     classes, read = CLASSES[:num_classes], base.Files(root, tuple(table.path))
     return base.check(base.FaceDataset("affectnet", classes, table, read, left_out))
 

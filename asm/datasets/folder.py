@@ -1,7 +1,6 @@
 """Anyone's own images: a folder per class, or csv files."""
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,9 +12,10 @@ from pydantic import Field
 from asm.basics.errors import InputError
 from asm.basics.yaml import Section, Seed, parse
 from asm.datasets import base, listed
+from asm.datasets.absent import without_absent
 from asm.datasets.heic import SUFFIXES, read_photo
 from asm.datasets.listed import SPLITS
-from asm.datasets.names import by_number, check_names, same_text
+from asm.datasets.names import by_number, check_names, printable, same_text
 from asm.datasets.splits import drawn, require_apart, subjects_of
 
 MARGIN = 0.3  # of a box's sides, which the search for the face sees around it
@@ -102,12 +102,15 @@ def load(
         raise InputError("folder: expected `test_share`, or `folds` and a `fold` below it.")
     classes = _named(classes)
     files = listed.files(root, options.csv)
-    if files:
-        table, classes, left_out = _from_csv(root, classes, files, options, to_draw)
-    elif (root / "train").is_dir() or (to_draw and root.is_dir()):
-        table, classes, left_out = _from_folders(root, classes, to_draw)
-    else:
-        raise base.absent("folder", root, TREE, SOURCE)
+    try:
+        if files:
+            table, classes, left_out = _from_csv(root, classes, files, options, to_draw)
+        elif (root / "train").is_dir() or (to_draw and root.is_dir()):
+            table, classes, left_out = _from_folders(root, classes, to_draw)
+        else:
+            raise base.absent("folder", root, TREE, SOURCE)
+    except OSError as error:  # a link to itself, a folder that may not be read
+        raise InputError(f"folder: {printable(str(error))}. Take it away, or give access to it.") from error
     if options.subject is not None:
         if "subject" in table:
             raise InputError(
@@ -165,31 +168,11 @@ def _from_csv(
         labels = rows.label.map(number).to_numpy("int64")
     table = rows.drop(columns=["file", "line", "label"]).assign(true=labels)
     table.insert(0, "id", base.unique_ids(rows.path.tolist()))
-    absent = _absent(root, rows.path.tolist())
     names = " and ".join(name for name, _ in files)
-    if 0 < len(absent) <= options.absent_share * table.path.nunique():
-        print(
-            f"folder: {len(absent)} of {table.path.nunique()} image(s) listed in {names} are not there, "
-            f"and are left out, such as {absent[0]}",
-            file=sys.stderr,
-        )
-        left_out |= dict.fromkeys(absent, f"listed in {names}, but not there")
-        table = table[~table.path.isin(absent)].reset_index(drop=True)
+    table, absent = without_absent("folder", root, table, names, options.absent_share)
+    left_out |= absent
     left_out |= base.require_files("folder", root, table.path, names, unused=left_out)
     return table, classes, left_out
-
-
-def _absent(root: Path, paths: list[str]) -> list[str]:
-    """Those of `paths` that are not under `root`, each once; one directory scan per folder."""
-    present: dict[str, set[str]] = {}
-    absent = []
-    for path in dict.fromkeys(paths):
-        folder, _, file = path.rpartition("/")
-        if folder not in present:
-            present[folder] = base.file_names(root / folder)
-        if file not in present[folder]:
-            absent.append(path)
-    return absent
 
 
 def _from_folders(
@@ -207,10 +190,8 @@ def _from_folders(
     if "test" not in splits and not to_draw:
         raise base.absent("folder (no test images)", root, TREE, SOURCE)
     splits = splits or [""]
-    folders = {split: _class_folders(root / split) for split in splits}
-    if not splits[0]:
-        written = {name for name in folders[""].values() if _is_written(root / name)}
-        folders[""] = {name: folder for name, folder in folders[""].items() if folder not in written}
+    written = {name for name in os.listdir(root) if _is_written(root / name)}
+    folders = {split: _class_folders(root / split, set() if split else written) for split in splits}
     if classes is None:
         classes = sorted(folders[splits[0]], key=by_number)
     for split in splits:
@@ -222,6 +203,8 @@ def _from_folders(
                 )
     rows, left_out = [], {}
     for path in base.files_below(root):
+        if path.partition("/")[0] in written:
+            continue
         split, _, rest = path.partition("/") if splits[0] else ("", "", path)
         name, _, file = rest.partition("/")
         if split not in splits or not file or same_text(name) not in folders[split]:
@@ -244,10 +227,11 @@ def _is_written(folder: Path) -> bool:
     return any((folder / name).is_file() for name in WRITTEN)
 
 
-def _class_folders(folder: Path) -> dict[str, str]:
-    """Class and name of each folder there."""
+def _class_folders(folder: Path, others: set[str]) -> dict[str, str]:
+    """Class and name of each folder there but `others`."""
     with os.scandir(folder) as entries:
-        names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+        found = {e.name for e in entries if e.is_dir() and not e.name.startswith(".")}
+    names = sorted(found - others)
     classes: dict[str, str] = {}
     for name in names:
         other = classes.setdefault(same_text(name), name)

@@ -156,3 +156,18 @@ def test_images_without_an_annotation_are_named(first_release, picture):
 def test_images_of_another_kind_are_named(release_2021, picture):
     picture(release_2021 / "train_set" / "images" / "3.png", 1, "RGB")
     assert load("affectnet", release_2021).left_out == {"train_set/images/3.png": "not in the annotations"}
+
+
+def test_absent_images_up_to_a_share(first_release, capsys):
+    (first_release / "Manually_Annotated_Images" / "tra" / "0.jpg").unlink()
+    with open(first_release / "training.csv", "a") as file:
+        file.write("tra/8.jpg,0,0,4,4,1,0,0,0\n")
+    (first_release / "Manually_Annotated_Images" / "tra" / "8.jpg").write_bytes(b"")
+    data = load("affectnet", first_release, absent_share=0.1)
+    assert len(data.table) == 10
+    assert data.left_out == {
+        "Manually_Annotated_Images/tra/0.jpg": "listed in the annotations, but not there"
+    }
+    assert "1 of 11 image(s) listed in the annotations are not there" in capsys.readouterr().err
+    with pytest.raises(InputError, match="absent_share: expected a share from 0 to below 1, found True"):
+        load("affectnet", first_release, absent_share=True)

@@ -3,6 +3,7 @@
 60 examples each; more with `pytest tests/datasets/test_odd_inputs.py --hypothesis-profile long -o timeout=0`.
 """
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from test_ferplus import ROWS, write_kaggle, write_label, write_new
 from test_rafdb import write_tree
 
 from asm import datasets
-from asm.datasets import ferplus, images, noise
+from asm.datasets import ferplus, folder, images, noise
 from asm.rendered.dataset import render_dataset
 
 
@@ -97,9 +98,9 @@ def test_a_damaged_file_is_read_or_named(data_set, data, change):
 def test_odd_options_are_taken_or_named(data_set, data):
     source, root, _ = data_set
     known = {
-        "affectnet": ["num_classes"],
+        "affectnet": ["num_classes", "absent_share"],
         "ferplus": ["num_classes", "rule", "votes", "merge_valid", "min_votes"],
-        "folder": ["classes"],
+        "folder": list(inspect.signature(folder.load).parameters)[1:],
         "rafdb": ["images"],
         "synthetic": ["size"],
     }[source]

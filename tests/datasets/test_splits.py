@@ -43,10 +43,11 @@ def test_what_our_commands_wrote_is_no_class(flat, picture):
         (flat / name / file).touch()
     data = load("folder", flat, test_share=0.2)
     assert data.classes == ("happy", "sad")
-    assert set(data.left_out) == {
-        "loose.png", *(f"predictions/{n}" for n in ("images/x.jpg", "predictions.csv")),
-        "audit/images/x.jpg", "audit/audit.csv",
-    }  # fmt: skip
+    assert set(data.left_out) == {"loose.png"}
+    picture(flat / "train" / "sad" / "x.png")
+    picture(flat / "test" / "sad" / "x.png")
+    picture(flat / "train" / "happy" / "x.png")
+    assert not any(path.startswith(("predictions", "audit")) for path in load("folder", flat).left_out)
 
 
 def test_an_image_more_moves_few_others(flat, picture):
