@@ -114,6 +114,8 @@ class Driver:
             self.unsuccessful(name, "its worker died")
         except (RuntimeError, InputError) as error:
             self.unsuccessful(name, str(error))
+        except Exception as error:  # of the worker's machine, such as a full disk: no other stage's matter
+            self.unsuccessful(name, f"{type(error).__name__}: {error}")
         else:
             if "unfit" in result:
                 self.retire_worker(result["worker"], result["unfit"], name)

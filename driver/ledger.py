@@ -28,6 +28,7 @@ from dvc_data.hashfile.hash_info import HashInfo
 from job import THREADS
 
 from asm.basics.errors import InputError
+from asm.basics.files import atomic_write
 
 SHARE = 20  # dvc.lock is written so seldom that it takes no more than this part of the time
 SECONDS = 5  # and no more often
@@ -168,7 +169,7 @@ class Ledger:
         try:
             stage.save(run_cache=not uncached)
             stage.commit()
-        except DvcException as error:
+        except (DvcException, OSError) as error:  # one is lacking, the disk is full
             raise InputError(f"{name}: {' '.join(str(error).split())}") from error
         self._entries |= to_lockfile(stage)
 
@@ -186,9 +187,8 @@ class Ledger:
         started = time.monotonic()
         path = self.home / "dvc.lock"
         stages = _ordered(self._locked_stages() | self._entries, _committed(self.home), self.stages)
-        partial = path.with_name("dvc.lock.partial")
-        partial.write_text(dumps_yaml({"schema": "2.0", "stages": stages}), encoding="utf-8")
-        partial.replace(path)
+        with atomic_write(path) as partial:
+            partial.write_text(dumps_yaml({"schema": "2.0", "stages": stages}), encoding="utf-8")
         self.repo.scm_context.track_file("dvc.lock")
         self._entries = {}
         self._written = time.monotonic()

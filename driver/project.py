@@ -82,11 +82,21 @@ def _update_cells(folder: Path) -> None:
 
 
 def rewrite(root: Path) -> None:
-    """Write every profile's dvc.yaml and cells.yaml anew."""
+    """Write every profile's dvc.yaml and cells.yaml anew. Raises InputError that names all profiles that are
+    not valid: they stay as they are, and the others are written."""
+    from asm.grid.cells import write_cells  # here: it takes seconds to import
+
+    faults = []
     for path in sorted(root.glob("profiles/*/profile.yaml")):
-        for name in ("dvc.yaml", "cells.yaml"):
-            (path.parent / name).unlink(missing_ok=True)
-        project(path.parent.name, root)
+        try:
+            write_cells(path)
+        except InputError as error:
+            faults.append(str(error))
+        else:
+            if path.parent.name != default_profile(root):
+                (path.parent / "dvc.yaml").write_text(pipeline(root), encoding="utf-8")
+    if faults:
+        raise InputError("\n  ".join(faults))
 
 
 if __name__ == "__main__":

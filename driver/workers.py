@@ -1,5 +1,6 @@
 """The workers of `make repro`: this machine's cores or GPUs, or the cluster that a yaml file names."""
 
+import asyncio
 import contextlib
 import importlib
 import logging
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 import warnings
 from collections.abc import Callable
@@ -53,8 +55,10 @@ PROBE = """
 import torch
 for number in range(torch.cuda.device_count()):
     torch.ones(1, device=f"cuda:{number}").add(1).item()
-    print(number)
+    print("computes:", number)
 """
+ASKED = 120  # seconds that nvidia-smi, torch and a cluster's scheduler have to answer: some never do
+SILENT = 60.0  # seconds without a worker after which the user is told
 cloudpickle.register_pickle_by_value(job)
 
 
@@ -90,6 +94,7 @@ class WorkerPool:
         self.view = view
         self.jobs_there = Jobs()
         self._client: Client | None = None
+        self._told, self._patience = time.monotonic(), SILENT
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "WorkerPool":
@@ -99,7 +104,7 @@ class WorkerPool:
         if self._client is not None:
             with contextlib.suppress(Exception):  # workers may be gone, or the scheduler
                 self._client.run(job.stop, on_error="ignore")
-        with contextlib.suppress(TimeoutError, OSError):
+        with contextlib.suppress(Exception):  # likewise; Dask asserts that all jobs came to be
             self._stack.close()
 
     @property
@@ -140,6 +145,16 @@ class WorkerPool:
             raise InputError(f"Dask's scheduler does not answer ({error}); start again") from error
         if self.jobs_there.refused and not count and not self.jobs_there.alive:
             raise InputError(f"{self.cluster}: no job could be submitted: {self.jobs_there.refused}")
+        now = time.monotonic()
+        if count:
+            self._told = now
+        elif now - self._told > self._patience:
+            self._told, self._patience = now, 10 * SILENT
+            jobs = f"; jobs in the queue or at work: {len(self.jobs_there.alive)}" if self.cluster else ""
+            self.view.say(
+                f"no worker is there{jobs}. It goes on as soon as one comes; if none does, look at the "
+                "scheduler's queue and the jobs' logs, or stop this (Ctrl-C)"
+            )
         return count
 
     def submit(self, stage: dict[str, Any]) -> Future:
@@ -174,20 +189,31 @@ def gpus(say: Callable[[str], None]) -> list[str]:
         names = [name for name in chosen.split(",") if name.strip()]
     elif shutil.which("nvidia-smi"):
         words = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        names = done.stdout.splitlines() if done.returncode == 0 else []
-        why = f"nvidia-smi: {' '.join((done.stdout + done.stderr).split())}" if done.returncode else ""
+        status, told, errors = asked(words)
+        names = [line.strip() for line in told.splitlines() if line.strip()] if status == 0 else []
+        why = f"nvidia-smi: {' '.join((told + errors).split())[:300]}" if status else ""
     usable = names
     if names:
-        done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False)
-        usable = names[: len(done.stdout.split())]
+        _, told, errors = asked([sys.executable, "-c", PROBE])
+        usable = names[: len(re.findall("^computes: ", told, re.MULTILINE))]
         if len(usable) < len(names):
-            said = re.search(r"^\S.*(Error|Warning): (.*)", done.stderr, re.MULTILINE)
+            said = re.search(r"^\S.*(Error|Warning): (.*)", errors, re.MULTILINE)
             why = f"torch: {said[2] if said else 'it finds no more'}"
     if why:
         say(f"GPUs that can be used: {len(usable)} of {len(names)} ({why})")
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(usable)  # the stages are not to try the others
     return usable
+
+
+def asked(words: list[str]) -> tuple[int, str, str]:
+    """Exit status, output and errors of a command; a status of its own where it cannot be run, or hangs."""
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=ASKED)
+        return done.returncode, done.stdout, done.stderr
+    except subprocess.TimeoutExpired:
+        return -1, "", f"TimeoutError: no answer within {ASKED} seconds"
+    except OSError as error:
+        return -1, "", f"{type(error).__name__}: {error}"
 
 
 class Jobs:
@@ -204,8 +230,11 @@ class Jobs:
         class Watched(kind):
             async def start(self) -> None:
                 try:
-                    await super().start()
+                    await asyncio.wait_for(super().start(), ASKED)
                     there.alive.add(self.name)
+                except TimeoutError:
+                    there.refused = f"the scheduler does not answer within {ASKED} seconds"
+                    self.status = Status.running
                 except (RuntimeError, ValueError, OSError) as error:
                     told = str(error).partition("\nstderr:\n")[2].strip() or str(error)
                     there.refused = " ".join(told.split())

@@ -165,6 +165,13 @@ def test_a_stage_is_given_up_after_three_failures_and_the_others_go_on():
     assert pool.submitted.count("train@b") == 3
 
 
+def test_what_goes_wrong_on_a_machine_is_one_stages_matter():
+    ledger, full = Ledger(CELLS), OSError(28, "No space left on device")
+    driver = run(ledger, WorkerPool(2, train_a=[full, full, full], train_b=[full]), View())
+    assert driver.failed == {"train@a": "3 times; the last time: OSError: [Errno 28] No space left on device"}
+    assert ledger.finished == ["configs", "train@c", "train@b"]
+
+
 def test_a_worker_is_compared_with_the_driver(tmp_path):
     root = tmp_path / "checkout"
     for name in ("asm/a.py", "stages/b.py"):
@@ -238,7 +245,7 @@ def test_gpus_are_those_that_torch_can_compute_on(tmp_path, monkeypatch, chosen,
         (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{smi}\n")
         (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    torch = f"import sys; print(*range({computing})); sys.exit('RuntimeError: too old a driver\\n  more')"
+    torch = f"print('computes: 0\\n' * {computing}); exit('RuntimeError: too old a driver\\n  more')"
     monkeypatch.setattr(workers, "PROBE", torch)
     told: list[str] = []
     assert workers.gpus(told.append) == found
