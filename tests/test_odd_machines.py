@@ -170,3 +170,15 @@ def test_one_bad_profile_keeps_no_other_from_being_written_anew(tmp_path):
         assert "new: {cmd: x}" in (tmp_path / "profiles" / name / "dvc.yaml").read_text()
         assert f"name: {name}\n" in (tmp_path / "profiles" / name / "cells.yaml").read_text()
     assert (tmp_path / "profiles" / "bad" / "cells.yaml").read_text() == "old"
+
+
+def test_a_copied_profile_gets_its_own_name(tmp_path):
+    """Although its cells.yaml, copied with it, is newer than its profile.yaml."""
+    (tmp_path / "dvc.yaml").write_text("vars:\n  - profiles/demo/cells.yaml\nstages:\n  s: {cmd: x}\n")
+    folder = tmp_path / "profiles" / "mine"
+    folder.mkdir(parents=True)
+    for name in ("profile.yaml", "cells.yaml"):
+        (folder / name).write_bytes((project.bootstrap.ROOT / "profiles" / "smoke" / name).read_bytes())
+    assert "\nname: smoke\n" in (folder / "cells.yaml").read_text()
+    assert project.project("mine", tmp_path) == folder
+    assert "\nname: mine\n" in (folder / "cells.yaml").read_text()
