@@ -50,6 +50,9 @@ class Image:
             for name in ("asm", "proc", "sys", "dev"):
                 (self.root / name).mkdir(exist_ok=True)
             shutil.copy("/etc/resolv.conf", self.root / "etc" / "resolv.conf")
+            if "PIP_CERT" in os.environ:  # of a network with certificates of its own
+                shutil.copy(os.environ["PIP_CERT"], self.root / "pip.crt")
+                self.environment["PIP_CERT"] = "/pip.crt"
         elif kind == "RUN":
             self.call(empty, rest)
         elif kind == "ENV":
