@@ -10,7 +10,7 @@ ready := $(if $(env),environment,.venv/installed)
 export PATH := $(shell cd "$(or $(env),.)" 2>/dev/null && pwd)$(if $(env),,/.venv)/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1 # bytecode beside the sources would count as a change
 
-# PORTABLE=1: the instructions that all x86 processors of the last ten years have, for the same bytes on each (docs/code.md).
+# PORTABLE=1: the instructions that all x86 processors of the last ten years have, for the same bytes on each (docs/machines.md).
 ifdef PORTABLE
 export ATEN_CPU_CAPABILITY := avx2
 export ONEDNN_MAX_CPU_ISA := AVX2
@@ -26,13 +26,13 @@ environment:
 	pip install --constraint constraints.txt --editable '.[dev]' (uv: uv pip install, likewise)"; exit 1; }
 
 # The environment, from pinned versions, or with TORCH=version instead of the pinned one. The stamp makes an interrupted
-# installation start again.
+# installation start again. pip's temporary files, 3 GB, lie in it: /tmp may be small, or memory.
 .venv/installed: pyproject.toml constraints.txt $(if $(TORCH),other-torch)
 	test -x .venv/bin/python || { $(PYTHON) -c "$$python_needed" && { $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }; }; }
 	.venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip
-	$(if $(TORCH),grep -vE '^(torch|torchvision|triton|nvidia-.*|cuda-.*)==' constraints.txt >.venv/constraints.txt && \
+	$(if $(TORCH),grep -vE '^(torch|torchvision|triton|sympy|nvidia-.*|cuda-.*)==' constraints.txt >.venv/constraints.txt && \
 	  echo 'torch==$(TORCH)' >>.venv/constraints.txt,cp constraints.txt .venv/constraints.txt)
-	.venv/bin/python -m pip install --quiet --constraint .venv/constraints.txt --editable '.[dev]'
+	TMPDIR="$(CURDIR)/.venv" .venv/bin/python -m pip install --quiet --constraint .venv/constraints.txt --editable '.[dev]'
 	touch $@
 
 define python_needed
@@ -51,7 +51,8 @@ enter = folder=$$(python driver/project.py "$$PROFILE") && cd "$$folder"
 
 # dlib's weights come from a package of 100 MB, for the profiles that name them.
 faces = python -c 'import sys, importlib.util as i; sys.exit(i.find_spec("face_recognition_models") is None)' \
-  || python -m pip install --quiet --constraint "$(CURDIR)/constraints.txt" face-recognition-models \
+  || TMPDIR="$$(python -c 'import sys; print(sys.prefix)')" \
+  python -m pip install --quiet --constraint "$(CURDIR)/constraints.txt" face-recognition-models \
   || { echo "error: this profile needs the package face-recognition-models in $(or $(env),.venv)"; exit 1; }
 
 # Every stage that is not up to date, on this machine's cores or GPUs (JOBS, CELLS_PER_GPU) or on CLUSTER

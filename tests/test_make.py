@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+OUTSIDE = ("VIRTUAL_ENV", "CONDA_PREFIX", "MAKEFLAGS", "TMPDIR")
 PYTHON = """\
 #!/bin/sh
-echo "${{PWD##*/}}|$ATEN_CPU_CAPABILITY|$*" >>"{log}"
+echo "${{PWD##*/}}|$ATEN_CPU_CAPABILITY|${{TMPDIR##*/}}|$*" >>"{log}"
 case "$*" in
   */project.py*) echo profiles/ferplus ;;
   -m\\ venv*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
@@ -46,7 +47,7 @@ class Checkout:
         return folder.parent
 
     def make(self, *words: str, expect: int = 0, **variables: str) -> str:
-        kept = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "CONDA_PREFIX", "MAKEFLAGS")}
+        kept = {k: v for k, v in os.environ.items() if k not in OUTSIDE}
         command = ["make", f"PYTHON={self.python}", *words]
         done = subprocess.run(
             command, cwd=self.path, env={**kept, **variables}, capture_output=True, text=True, check=False
@@ -76,7 +77,7 @@ def test_an_environment_that_is_there_is_used_and_else_one_is_made(checkout, kin
     calls = checkout.calls()
     assert any(call.startswith("a täst|") and "repro.py ferplus" in call for call in calls)
     assert any(call.startswith("ferplus|") and "face_recognition_models" in call for call in calls)
-    assert any("pip install" in call for call in calls) == (kind == "made")
+    assert any("||.venv|-m pip install" in call for call in calls) == (kind == "made")  # /tmp may be small
     assert (checkout.path / ".venv/installed").exists() == (kind == "made")
 
 
@@ -97,16 +98,16 @@ def test_a_python_of_another_version_is_refused_with_a_remedy(checkout):
 def test_another_torch_takes_its_own_cuda_libraries(checkout):
     checkout.make("profiles", "TORCH=2.8.0")
     pins = (checkout.path / ".venv/constraints.txt").read_text().splitlines()
-    assert [pin for pin in pins if pin.startswith(("torch", "nvidia", "triton"))] == ["torch==2.8.0"]
+    assert [pin for pin in pins if pin.startswith(("torch", "nvidia", "triton", "sympy"))] == ["torch==2.8.0"]
     assert "numpy==" in "".join(pins)
 
 
 def test_portable_reaches_the_stages(checkout):
     variables = {"VIRTUAL_ENV": str(checkout.environment("env"))}
     checkout.make("profiles", "PORTABLE=1", **variables)
-    assert checkout.calls() == ["a täst|avx2|driver/project.py --rewrite"]
+    assert checkout.calls() == ["a täst|avx2||driver/project.py --rewrite"]
     checkout.make("profiles", **variables)
-    assert checkout.calls() == ["a täst||driver/project.py --rewrite"]
+    assert checkout.calls() == ["a täst|||driver/project.py --rewrite"]
 
 
 def test_a_stage_runs_there(tmp_path):

@@ -103,6 +103,14 @@ def test_labels_that_a_review_changed_are_counted(small, write, tmp_path):
     assert "; 1,234 labels corrected by a review" in departures(read(tmp_path))["data: synthetic"][0]
 
 
+def test_cells_that_another_torch_trained_are_told(small, write, tmp_path):
+    path, *_ = (write(tmp_path, small) / "scores").glob("*.json")
+    scores = json.loads(path.read_text())
+    path.write_text(json.dumps(scores | {"versions": scores["versions"] | {"torch": "2.14.1"}}))
+    told = {row["Setting"]: row["here"] for row in page.settings(read(tmp_path))}["versions"]
+    assert {part.split(", ")[1] for part in told.split("; ")} == {"torch 2.11.0", "torch 2.14.1"}
+
+
 # Percent, seeds 0 and 1; ASM's third seed is 96
 AT_30 = {
     "baseline": (70.0, 72.0),
