@@ -55,7 +55,7 @@ def _start() -> float:
 
 @torch.inference_mode()
 def _features(training: Training, params: Params, device: torch.device, train: int, images: int) -> float:
-    """Of the bank of views: two passes of each training face as it is and one of each view, one of others."""
+    """Of the bank of views: a pass of each face as it is, and one of each view of a training face."""
     network = backbones.build(training.backbone, 1, training.width, None, head_seed=0).eval()
     network = network.to(device, memory_format=torch.channels_last)
     shape, generator = (FACES, training.image_size, training.image_size, 3), torch.Generator().manual_seed(0)
@@ -72,7 +72,7 @@ def _features(training: Training, params: Params, device: torch.device, train: i
         pooled(network, draw(), params.features.cells).cpu()
         taken.append((busy(device.type) - started) / FACES)
     plain, *drawn = taken
-    return train * (plain + params.features.views * sum(drawn)) + images * plain
+    return train * params.features.views * sum(drawn) + images * plain
 
 
 def _seconds_a_sample(config: CellConfig, found: Found, params: Params, device: torch.device) -> float:
