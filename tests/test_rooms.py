@@ -10,7 +10,7 @@ from asm.basics import named
 ASM = Path(__file__).resolve().parents[1] / "asm"
 ROOMS = [
     *("basics", "rendered", "datasets", "faces", "parts", "mining", "losses"),
-    *("methods", "training", "scores", "report", "grid", "tools"),
+    *("methods", "training", "scores", "report", "grid", "tools", "library"),
 ]
 
 

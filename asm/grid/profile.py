@@ -47,7 +47,8 @@ class DatasetEntry(Section):
     root: Annotated[str, Field(min_length=1)]
     options: dict[str, Any] = {}
     align: dict[str, Any] = {}
-    set: dict[str, dict[str, Any]] = {}  # as a cell's, for every cell on it whose method reads the section
+    # as a cell's, for every cell on it whose method reads the section; `features` for its frozen backbone
+    set: dict[str, dict[str, Any]] = {}
 
 
 class NoiseEntry(Section):

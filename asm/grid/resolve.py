@@ -18,6 +18,7 @@ from asm.methods import Method, cell_config
 from asm.methods.config import COMMON_SECTIONS, CellConfig
 from asm.parts.backbones import backbone_class
 from asm.parts.weights.base import Network
+from asm.training.features import Features
 
 
 def resolve_cell(params: Params, profile: Profile, cell: str) -> CellConfig:
@@ -185,6 +186,8 @@ def write_configs(params: Params, profile: Profile, name: str, out: Path) -> Non
         content = {"backbone": training.backbone, "width": training.width, "init": init}
         for section in ("features", "augment", "strong_augment"):
             content[section] = getattr(params, section).model_dump()
+        content["features"] |= profile.datasets[key].set.get("features", {})
+        parse(Features, content["features"], f"profile: datasets.{key}.set.features")
         write("features", key, content)
     for key, render in profile.render.items():
         write("render", key, render.model_dump())

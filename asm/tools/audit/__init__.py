@@ -11,7 +11,8 @@ faces and features are computed once, in OUT/cache.
 
 import argparse
 from pathlib import Path
-from typing import Any
+
+from asm.tools import values
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,30 +50,10 @@ def run(args: argparse.Namespace) -> None:
     if args.run_folder is not None:
         done = auditing.of_run(args.run_folder, args.out)
     else:
-        options, align = _values(args.options, "--options"), _values(args.align, "--align")
+        options, align = values(args.options, "--options"), values(args.align, "--align")
         done = auditing.of_data(args.data, args.source, options, align, args.folds, args.out)
     print(done.summary)
     for line in done.remarks:
         print(f"note: {line}")
     print(f"{args.out / 'audit.csv'}: every face, the likeliest wrong label first")
     print(f"{args.out / 'audit.html'}: open it in a browser to review them")
-
-
-def _values(pairs: list[str], option: str) -> dict[str, Any]:
-    """KEY=VALUE of a command line, the values read as YAML 1.2. Raises InputError for anything else."""
-    from ruamel.yaml import YAML, YAMLError
-
-    from asm.basics.errors import InputError
-
-    found = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not key or not equals:
-            raise InputError(f"{option}: expected KEY=VALUE, found {pair!r}")
-        try:
-            found[key] = YAML(typ="safe", pure=True).load(value)
-        except YAMLError as error:
-            raise InputError(
-                f"{option} {pair}: not a value of YAML: {' '.join(str(error).split())}"
-            ) from None
-    return found
