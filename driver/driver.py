@@ -162,8 +162,8 @@ def run_all(
     stopped: Callable[[], bool],
     attempts: int = ATTEMPTS,
 ) -> Driver:
-    """Do what `dvc repro` does, by workers (see WorkerPool), until `stopped`; what a failed stage has no part in
-    is run nevertheless. A stage that fails otherwise than by what the user has to mend is tried so often."""
+    """Do what `dvc repro` does, by workers (see WorkerPool), until `stopped`. What needs no failed stage is
+    run nevertheless. `attempts`: at a stage that fails for no reason that the user has to mend."""
     with ProgressView(list(ledger.stages), Seconds(ledger.home), Console()) as view:
         if gone := ledger.clear(SCORES):
             view.say(f"taken away, of cells that are no more: {', '.join(gone)}")

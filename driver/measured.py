@@ -15,6 +15,7 @@ from typing import Any
 
 STAGES = Path(__file__).resolve().parents[1] / "stages"
 A_CLASS = 8  # training images at least, for folds of 5
+STARTED = time.perf_counter()
 TESTED = 256  # images: a batch of those that are not trained on
 
 
@@ -39,15 +40,13 @@ def busy() -> float:
     """Seconds of the processor of this process and of those that it has waited for; the clock's where a GPU
     computes."""
     if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
-        return time.perf_counter()
-    return sum(
-        used.ru_utime + used.ru_stime
-        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    )
+        return time.perf_counter() - STARTED
+    both = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(used.ru_utime + used.ru_stime for used in both)
 
 
 def hook(stage: str, images: int, record: dict[str, Any]) -> None:
-    """Have `align` read few images, and `train` tell what evaluation takes."""
+    """Have `align` read few images, and the long stages tell what an image takes."""
     if stage == "align":
         from asm import datasets
 
@@ -61,10 +60,20 @@ def hook(stage: str, images: int, record: dict[str, Any]) -> None:
             record["classes"] = len(dataset.classes)
             record["reading_seconds"] = busy() - started
             part = few(dataset, images)
-            record["images"] = len(part.table)
+            record.update(images=len(part.table), began=busy())
             return part
 
         datasets.load = load
+    if stage == "features":
+        from asm.training import features
+
+        write_bank = features.write_bank
+
+        def written(faces: Any, *arguments: Any, **options: Any) -> Any:
+            record.update(images=len(faces.manifest), began=busy())
+            return write_bank(faces, *arguments, **options)
+
+        features.write_bank = written
     if stage == "train":
         from asm.training import cell
 
@@ -73,7 +82,8 @@ def hook(stage: str, images: int, record: dict[str, Any]) -> None:
         def timed(method: Any, data: Any) -> Any:
             started = busy()
             found = evaluate(method, data)
-            record["evaluation_seconds"] = (busy() - started) / (len(data.test.ids) + len(data.valid.ids))
+            record["evaluated"] = len(data.test.ids) + len(data.valid.ids)
+            record["evaluation_seconds"] = (busy() - started) / record["evaluated"]
             return found
 
         cell.evaluate = timed
@@ -85,18 +95,20 @@ def main() -> None:
     sys.path[0] = str(STAGES)
     __import__("bootstrap")
     record: dict[str, Any] = {}
-    started = time.perf_counter()
     hook(stage, images, record)
-    began = busy() if (torch := sys.modules.get("torch")) and torch.cuda.is_available() else 0.0
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
     except (RuntimeError, MemoryError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
         what = " ".join(str(error).split())[:300]
-        sys.exit(f"error: memory does not suffice ({what}); a smaller training.batch_size or network takes less")
+        sys.exit(
+            f"error: memory does not suffice ({what}); a smaller training.batch_size or network takes less"
+        )
     finally:
-        record |= {"seconds": time.perf_counter() - started, "busy_seconds": busy() - began}
+        if "began" in record:
+            record["work_seconds"] = busy() - record.pop("began")
+        record |= {"seconds": time.perf_counter() - STARTED, "busy_seconds": busy()}
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # of kB
         record["device"] = "cpu"
         if (torch := sys.modules.get("torch")) and torch.cuda.is_available():

@@ -1,8 +1,8 @@
 """`make rehearse`: a profile of one cell a kind, on few images and epochs, run by the same engine.
 
-It lies in rehearsals/<profile>/, a DVC project with a cache of its own, and is made anew each time. The loaders
-read the whole data set, then few of its images are used (measured.py); batches, networks, weights, device and,
-unless asked otherwise, the images' side are the real ones.
+It lies in rehearsals/<profile>/, a DVC project with a cache of its own, and is made anew each time. The
+loaders read the whole data set, then few of its images are used (measured.py); batches, networks, weights,
+device and, unless asked otherwise, the images' side are the real ones.
 """
 
 import json
@@ -18,9 +18,9 @@ from typing import Any
 import lock
 import project
 import torch
-from driver import Driver
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from asm.basics.errors import InputError
 from asm.basics.files import read_csv, read_json
@@ -31,6 +31,7 @@ from asm.grid.profile import Profile, load_profile, parse_profile
 from asm.grid.resolve import resolve_cell
 from asm.methods.config import CellConfig
 from asm.training.folds import FOLDS
+from driver import Driver
 
 RESULT, KINDS, MEASURED = "rehearsal.json", "kinds.json", "measured"
 # of the largest batch: enough for a last one that is not full, and heads take so little time that it can
@@ -101,21 +102,19 @@ def derived(
         if of_method := _plain(params, profile, method):
             for section, changes in shortened(of_method).items():
                 own[section] = own.get(section, {}) | changes
-    fair = [config for config in configs.values() if config.schedule == "fair"]
-    if fair:  # what it has in common with others: no data set's, no cell's
-        values["optimizer"] |= shortened(fair[0].model_copy(update={"optimizer": params.optimizer}))["optimizer"]
-    if "waiting" in values and values["waiting"]["mine_from_gap"]:
-        values["waiting"]["mine_from_gap"] = 1e-9  # few images open no gap, and nothing would be mined
     plain = next(iter(configs.values())).model_copy(
         update={"training": profile.training, "optimizer": params.optimizer}
     )
     size = shortened(plain)["training"] | ({"image_size": side} if side else {})
+    values["optimizer"] |= shortened(plain)["optimizer"]
+    if "waiting" in values and values["waiting"]["mine_from_gap"]:
+        values["waiting"]["mine_from_gap"] = 1e-9  # few images open no gap, and nothing would be mined
     used = {profile.cells[cell].noise for cell in kinds}
     content = profile.model_dump(exclude={"inits", "settings", "seeds", "grid"}, exclude_none=True) | {
         "training": profile.training.model_dump(exclude_none=True) | size,
         "inits": {key: init.model_dump(exclude_none=True) for key, init in profile.inits.items()},
         "noises": {k: n.model_dump(exclude_none=True) for k, n in profile.noises.items() if k in used},
-        "datasets": {k: _rooted(entry.model_dump(), home) for k, entry in profile.datasets.items()},
+        "datasets": {k: rooted(entry.model_dump(), home) for k, entry in profile.datasets.items()},
         "cells": {cell: profile.cells[cell].model_dump(exclude_none=True) for cell in kinds},
         "tsne": list(dict.fromkeys(shown[cell] for cell in profile.tsne)),
         "out_of_sample": list(dict.fromkeys(shown[cell] for cell in profile.out_of_sample)),
@@ -199,7 +198,7 @@ def _plain(params: Params, profile: Profile, method: str) -> CellConfig | None:
     return None
 
 
-def _rooted(content: dict[str, Any], home: Path) -> dict[str, Any]:
+def rooted(content: dict[str, Any], home: Path) -> dict[str, Any]:
     """A data set's entry whose folders are found from anywhere."""
 
     def change(key: str, value: Any) -> Any:
@@ -247,7 +246,7 @@ def _outcome(folder: Path, driver: Driver, cell: str, measured: dict[str, Any]) 
     stages = [f"{group}@{cell}" for group in ("train", "evaluate", "out_of_sample", "assess", "tsne")]
     found: dict[str, Any] = {"peak_gb": measured.get("peak_gb")}
     if wrong := next((name for name in stages if name in driver.failed), None):
-        return found | {"error": f"{wrong.partition('@')[0]}: {driver.failed[wrong]}"}
+        return found | {"error": f"{wrong.partition('@')[0]}: {_short(driver.failed[wrong])}"}
     if f"train@{cell}" not in driver.done:
         needs = sorted(driver.ledger.upstream[f"train@{cell}"] & driver.lost)
         return found | {"error": f"not run: {', '.join(needs) or 'stopped'}"}
@@ -272,17 +271,24 @@ def _print(result: dict[str, Any], console: Console) -> None:
         if found["error"] is None and found["passes_an_image"][-1]:
             speed = f"{1000 * found['seconds_an_image'][-1] / found['passes_an_image'][-1]:.3g}"
         peak = "" if found["peak_gb"] is None else f"{found['peak_gb']:.2f}"
-        outcome = (found["error"] or "ok").splitlines()[-1 if "Traceback" in str(found["error"]) else 0]
+        outcome = Text(found["error"] or "ok")  # no markup, whatever it quotes
         table.add_row(cell, str(len(found["stands_for"])), outcome, speed, peak)
-    console.print(table, markup=False)
+    console.print(table)
     for name, reason in result["failed"].items():
         if name.partition("@")[2] not in result["cells"]:
-            console.print(f"{name}: {reason}", markup=False, highlight=False)
+            console.print(f"{name}: {_short(reason)}", markup=False, highlight=False)
     wrong = sum(found["error"] is not None for found in result["cells"].values())
     console.print(
-        f"{len(result['cells']) - wrong} of {len(result['cells'])} kinds of cell are ok, {len(result['failed'])} "
-        f"stages failed; {result['seconds'] / 60:.1f} min, {result['slots']} at once"
+        f"{len(result['cells']) - wrong} of {len(result['cells'])} kinds of cell are ok, "
+        f"{len(result['failed'])} stages failed; {result['seconds'] / 60:.1f} min, {result['slots']} at once"
     )
+
+
+def _short(error: str) -> str:
+    """The line that names what is wrong."""
+    if re.match(r"exit status (-9|137)\b", error):
+        return "the system killed it, most often for lack of memory"
+    return error.splitlines()[-1 if "Traceback" in error else 0]
 
 
 def read(name: str, root: Path) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="default: one a core")
     parser.add_argument("--cells-per-gpu", type=int, default=1)
     parser.add_argument("--cluster", type=Path, help="yaml file that describes one (docs/cluster.md)")
-    parser.add_argument("--rehearse", action="store_true", help="one cell a kind, on few images (rehearse.py)")
+    parser.add_argument("--rehearse", action="store_true", help="one cell a kind, few images")
     parser.add_argument("--side", type=int, help="of a rehearsal's faces, in pixels; default: the profile's")
     args = parser.parse_args()
     received: list[int] = []
