@@ -82,7 +82,8 @@ def test_what_is_missing_is_named_with_where_to_get_it(tmp_path):
     assert any("published with the FER repositories" in line for line in found)
 
 
-def test_stale_are_those_that_would_be_run_and_asking_changes_nothing(tmp_path):
+def test_stale_are_those_that_would_be_run_and_asking_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where a ledger's process goes ends with the test
     project = Project(tmp_path / "p", {"a": {"value": 1}, "b": {"value": 2}})
     everything = {"train@a", "train@b", "evaluate@a", "evaluate@b", "align", "report"}
 

@@ -114,13 +114,13 @@ def in_this_process(monkeypatch, folder: Path) -> list[str]:
     from asm.training import cell
 
     monkeypatch.setattr(cell, "evaluate", cell.evaluate)  # it is replaced; afterwards it is what it was
+    monkeypatch.chdir(folder)
     with opened(folder) as ledger:
         commands = {name: shlex.split(stage.cmd) for name, stage in ledger.stages.items()}
-    monkeypatch.chdir(folder)
-    for name, (*_, script, images, stage) in ((n, [*w[:5]]) for n, w in commands.items()):
-        assert script.endswith("driver/measured.py")
+    for name, (python, option, script, *words) in commands.items():
+        assert (python, option, Path(script).name) == ("python", "-B", "measured.py")
         monkeypatch.setenv("DVC_STAGE", name)
-        monkeypatch.setattr(sys, "argv", [script, images, stage, *commands[name][5:]])
+        monkeypatch.setattr(sys, "argv", [script, *words])
         monkeypatch.setattr(sys, "path", [script, str(ROOT), *sys.path[1:]])
         measured.main()
     return list(commands)
@@ -136,19 +136,17 @@ def test_paper_in_its_official_layouts_each_method_and_each_data_set(tmp_path, m
     (tmp_path / "data" / "raw" / "noise").mkdir()
     content = read_yaml(ROOT / "profiles" / "paper" / "profile.yaml")
     content["training"] |= {"width": 4, "precision": "fp32"}
-    current, methods, kept = parse_profile(content, "paper"), set(), {}
-    for cell, row in current.cells.items():
-        if row.method not in methods or row.dataset not in {each.dataset for each in kept.values()}:
-            kept[cell] = {"dataset": row.dataset, "noise": row.noise, "method": row.method}
-            kept[cell] = type(row)(**kept[cell], seed=row.seed, set=row.set)
+    kept, methods, data = {}, set(), set()
+    for cell, row in parse_profile(content, "paper").cells.items():
+        if row.method not in methods or row.dataset not in data:
+            kept[cell] = row.model_dump(exclude_none=True, exclude={"init"})
             methods.add(row.method)
+            data.add(row.dataset)
+    assert (len(methods), len(data)) == (15, 6)
     del content["grid"], content["tsne"]
-    content["cells"] = {
-        cell: row.model_dump(exclude_none=True, exclude={"init"}) for cell, row in kept.items()
-    }
+    content["cells"] = kept
     (tmp_path / "profiles" / "paper").mkdir(parents=True)
     (tmp_path / "profiles" / "paper" / "profile.yaml").write_text(json.dumps(content))
-    assert len(methods) == 14
 
     folder = rehearse.prepare("paper", tmp_path, 32)
     stages = in_this_process(monkeypatch, folder)
