@@ -1,6 +1,6 @@
 # Two commands do all the set-up: `make repro` (the tables and figures) and `make test`.
 PYTHON ?= python3
-export PROFILE JOBS CELLS_PER_GPU CLUSTER # they reach the shell as values, never as text of a command
+export PROFILE JOBS CELLS_PER_GPU CLUSTER SIDE # they reach the shell as values, never as text of a command
 
 # An environment that has this software is used as it is: VENV=folder, or one of venv, uv or conda that is active, or that
 # lies in .venv and was not made here. Else .venv is made.
@@ -19,7 +19,7 @@ export OPENBLAS_CORETYPE := Haswell
 export NPY_DISABLE_CPU_FEATURES := X86_V4 AVX512_ICL AVX512_SPR
 endif
 
-.PHONY: environment experiments repro test lint bench profiles other-torch
+.PHONY: environment experiments plan rehearse repro test lint bench profiles other-torch
 
 environment:
 	@test -x "$(env)/bin/asm-fer" || { echo "error: $(env): this software is not installed there: \
@@ -63,6 +63,16 @@ repro: $(ready)
 	  $(if $(CELLS_PER_GPU),--cells-per-gpu "$$CELLS_PER_GPU") $(if $(CLUSTER),--cluster "$$CLUSTER")
 	@$(enter) && sed -n '/^## Table 1/,/^Test accuracy/p' reports/README.md | sed 's/<a id="[^"]*"><\/a>//; s/ (\[csv.*//' \
 	  && echo && echo "The page: $$PWD/reports/README.md; in a browser: $$PWD/reports/index.html"
+
+# Each kind of cell of a profile for real, on few images; SIDE: another side of the faces. Then what all of it would
+# take (docs/rehearsal.md).
+rehearse: $(ready)
+	@$(enter) && { ! grep -qs 'weights: *dlib' profile.yaml || $(faces); }
+	@exec python driver/repro.py "$$PROFILE" --rehearse $(if $(SIDE),--side "$$SIDE") $(if $(JOBS),--jobs "$$JOBS") \
+	  $(if $(CELLS_PER_GPU),--cells-per-gpu "$$CELLS_PER_GPU") $(if $(CLUSTER),--cluster "$$CLUSTER")
+
+plan: $(ready)
+	@exec python driver/plan.py "$$PROFILE" $(if $(JOBS),--jobs "$$JOBS")
 
 # The experiments of a profile, without the columns of hashes that `dvc exp show` has by default.
 experiments: $(ready)

@@ -26,9 +26,15 @@ class Driver:
     and all that needed them."""
 
     def __init__(
-        self, ledger: Ledger, pool: WorkerPool, view: ProgressView, stopped: Callable[[], bool]
+        self,
+        ledger: Ledger,
+        pool: WorkerPool,
+        view: ProgressView,
+        stopped: Callable[[], bool],
+        attempts: int = ATTEMPTS,
     ) -> None:
         self.ledger, self.pool, self.view, self.stopped = ledger, pool, view, stopped
+        self.allowed = attempts
         self.place = {name: place for place, name in enumerate(ledger.stages)}
         self.waiting = list(ledger.stages)  # for others
         self.ready: set[str] = set()  # for a worker
@@ -137,11 +143,12 @@ class Driver:
         self.attempts[name] += 1
         if REFUSED in reason:
             self.give_up(name, reason.partition(REFUSED)[2])
-        elif self.attempts[name] < ATTEMPTS:
+        elif self.attempts[name] < self.allowed:
             self.ready.add(name)
             self.view.again(name, reason.splitlines()[-1])
         else:
-            self.give_up(name, f"{ATTEMPTS} times; the last time: {reason}")
+            times = f"{self.allowed} times; the last time: " if self.allowed > 1 else ""
+            self.give_up(name, times + reason)
 
     def give_up(self, name: str, reason: str) -> None:
         self.failed[name] = reason
@@ -149,25 +156,28 @@ class Driver:
         self.view.failed(name, reason)
 
 
-def bring_up_to_date(
+def run_all(
     ledger: Ledger,
     jobs: int,
     cells_per_gpu: int,
     cluster: Path | None,
     stopped: Callable[[], bool],
-) -> None:
-    """Do what `dvc repro` does, by workers (see WorkerPool), until `stopped`.
-
-    Raises:
-        InputError: stages failed; all that did not need them was run nevertheless.
-    """
+    attempts: int = ATTEMPTS,
+) -> Driver:
+    """Do what `dvc repro` does, by workers (see WorkerPool), until `stopped`. What needs no failed stage is
+    run nevertheless. `attempts`: at a stage that fails for no reason that the user has to mend."""
     with ProgressView(list(ledger.stages), Seconds(ledger.home), Console()) as view:
         if gone := ledger.clear(SCORES):
             view.say(f"taken away, of cells that are no more: {', '.join(gone)}")
         pool = WorkerPool(ledger.home, jobs, cells_per_gpu, cluster, view)
-        driver = Driver(ledger, pool, view, stopped)
+        driver = Driver(ledger, pool, view, stopped, attempts)
         with pool:
             driver.run()
+    return driver
+
+
+def check(driver: Driver) -> None:
+    """Raise InputError if stages failed."""
     if driver.failed:
         lost = len(driver.lost - driver.failed.keys())
         also = f"; {lost} that need them were not run" if lost else ""

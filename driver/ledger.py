@@ -7,6 +7,7 @@ once, and dvc.lock is written now and then instead of after each.
 
 import contextlib
 import functools
+import hashlib
 import os
 import subprocess
 import sys
@@ -113,6 +114,32 @@ class Ledger:
         restore()
         self.finish(name)
         return True
+
+    def stale(self, configs: Path) -> list[str]:
+        """The stages that would be run, `configs` apart; asks only. What DVC's cache holds is not run.
+
+        Args:
+            configs: a folder with what the stage `configs` would write now.
+        """
+        found: list[str] = []
+        for name, stage in self.stages.items():
+            needs = self.upstream[name].intersection(found)
+            if name != "configs" and (
+                needs
+                or stage.changed_stage()
+                or any(self._differs(dep, configs) for dep in stage.deps)
+                or (stage.changed_outs() and not stage.outs_cached())
+            ):
+                found.append(name)
+        return found
+
+    def _differs(self, dep: Any, configs: Path) -> bool:
+        """Whether what a stage reads is other than what it read; raw data need not be here."""
+        path = Path(dep.fs_path)
+        if path.is_relative_to(self.home / "configs"):
+            path = configs / path.relative_to(self.home / "configs")
+            return hashlib.md5(path.read_bytes()).hexdigest() != dep.hash_info.value
+        return any(state != "deleted" for state in dep.status().values())
 
     def job(self, name: str) -> dict[str, Any]:
         """What a worker needs to know of a stage (job.py). `outs` are removed before it runs; they stay where

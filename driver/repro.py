@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="default: one a core")
     parser.add_argument("--cells-per-gpu", type=int, default=1)
     parser.add_argument("--cluster", type=Path, help="yaml file that describes one (docs/cluster.md)")
+    parser.add_argument("--rehearse", action="store_true", help="one cell a kind, few images")
+    parser.add_argument("--side", type=int, help="of a rehearsal's faces, in pixels; default: the profile's")
     args = parser.parse_args()
     received: list[int] = []
 
@@ -56,16 +59,27 @@ def main() -> None:
 
     from asm.basics.errors import reported
     from asm.basics.files import denied
-    from driver import bring_up_to_date
+    from driver import ATTEMPTS, check, run_all
 
     if sys.prefix != sys.base_prefix:
         warn_if_moved(Path(sys.prefix))
     with reported():
         cluster = args.cluster and args.cluster.resolve()
         try:
-            home = project(args.profile, bootstrap.ROOT)
+            if args.rehearse:
+                import rehearse
+
+                home, started = rehearse.prepare(args.profile, bootstrap.ROOT, args.side), time.monotonic()
+            else:
+                home = project(args.profile, bootstrap.ROOT)
             with opened(home) as ledger:
-                bring_up_to_date(ledger, args.jobs, args.cells_per_gpu, cluster, lambda: bool(received))
+                attempts = 1 if args.rehearse else ATTEMPTS
+                driver = run_all(
+                    ledger, args.jobs, args.cells_per_gpu, cluster, lambda: bool(received), attempts
+                )
+                if args.rehearse:
+                    sys.exit(not rehearse.conclude(home, driver, started) or bool(received))
+                check(driver)
                 if not received:
                     shutil.rmtree(home / "checkpoints", ignore_errors=True)  # all is DVC's now
         except PermissionError as error:

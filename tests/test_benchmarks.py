@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,47 @@ def test_the_page_shows_the_results_that_are_there():
     from report import load, page
 
     assert (BENCHMARKS / "README.md").read_text(encoding="utf-8") == page(load())
+
+
+SLOW = """
+import pathlib, signal, sys, time
+def stop(*_):
+    pathlib.Path(sys.argv[1]).write_text("kept")
+    sys.exit(143)
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_rehearsal_and_benchmarks_on_a_gpu_end_in_time_and_leave_their_figures(tmp_path, monkeypatch):
+    import gpu
+
+    assert gpu.MINUTES["rehearsal"] < gpu.MINUTES["all"] < 10
+    begun: list[tuple[list[str], float]] = []
+    monkeypatch.setattr(gpu, "_until", lambda end, words: begun.append((words[1:], end)))
+    monkeypatch.setattr(gpu, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(gpu, "ROOT", tmp_path)
+    now = time.monotonic()
+    gpu.rehearse("ferplus_gpu", "some-gpu")  # a rehearsal that left nothing
+    result = tmp_path / "rehearsals" / "ferplus_gpu" / "rehearsal.json"
+    result.parent.mkdir(parents=True)
+    result.write_text("{}")
+    gpu.rehearse("ferplus_gpu", "some-gpu")
+    assert (tmp_path / "results" / "some-gpu" / "rehearsal_ferplus_gpu.json").read_text() == "{}"
+    (first, rehearsed), (second, measured) = begun[2:]
+    assert first[:3] == [str(tmp_path / "driver" / "repro.py"), "ferplus_gpu", "--rehearse"]
+    assert second == [str(BENCHMARKS / "gpu.py")]
+    assert 0 < rehearsed - now < measured - now < 600
+
+
+def test_what_takes_too_long_is_ended_and_keeps_what_it_found(tmp_path, monkeypatch):
+    import gpu
+
+    monkeypatch.setattr(gpu, "ROOT", tmp_path)
+    script, kept = tmp_path / "slow.py", tmp_path / "kept"
+    script.write_text(SLOW)
+    started = time.monotonic()
+    gpu._until(started + 4, [sys.executable, str(script), str(kept)])
+    assert time.monotonic() - started < 30
+    assert kept.read_text() == "kept"

@@ -1,19 +1,16 @@
 import numpy as np
 import pytest
+from made_layouts import AFFECTNET_HEADER
 
 from asm.basics.errors import InputError
 from asm.datasets import load
-
-HEADER = (
-    "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
-)
 
 
 def write_first_release(root, picture):
     """All eleven ids in training.csv (8 to 10 without images), two images in validation.csv."""
     for file, ids in (("training.csv", range(11)), ("validation.csv", (1, 7))):
         rows = [f"{file[:3]}/{k}.jpg,0,0,4,4,1;2;3,{k},0.1,0.2" for k in ids]
-        (root / file).write_text("\n".join([HEADER, *rows]) + "\n")
+        (root / file).write_text("\n".join([AFFECTNET_HEADER, *rows]) + "\n")
         for k in ids:
             if k < 8:
                 picture(root / "Manually_Annotated_Images" / file[:3] / f"{k}.jpg", 20 * k, "RGB")
@@ -95,10 +92,10 @@ def test_missing_files_of_the_first_release(first_release):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (HEADER + "\na.jpg,0,0,4,4,1,11,0,0\n", ", row 2: expected an expression id .* found '11'"),
-        (HEADER + "\n../a.jpg,0,0,4,4,1,1,0,0\n", ", row 2: .* found '../a.jpg'. The images"),
-        (HEADER + "\n/a.jpg,0,0,4,4,1,1,0,0\n", ", row 2: .* found '/a.jpg'. The images"),
-        (HEADER + "\na.jpg,0,0,4\n", ", row 2: expected 9 fields, found 4"),
+        (AFFECTNET_HEADER + "\na.jpg,0,0,4,4,1,11,0,0\n", ", row 2: expected an expression id .* found '11'"),
+        (AFFECTNET_HEADER + "\n../a.jpg,0,0,4,4,1,1,0,0\n", ", row 2: .* found '../a.jpg'. The images"),
+        (AFFECTNET_HEADER + "\n/a.jpg,0,0,4,4,1,1,0,0\n", ", row 2: .* found '/a.jpg'. The images"),
+        (AFFECTNET_HEADER + "\na.jpg,0,0,4\n", ", row 2: expected 9 fields, found 4"),
         ("a.jpg,0,0,4,4,1,1,0,0\n", ": no column subDirectory_filePath, expression"),
     ],
 )

@@ -4,18 +4,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_layouts import ten, write_label, write_new
 
 from asm.basics.errors import InputError
 from asm.datasets import ferplus, load
 
-NEW_HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 REAL = Path(
     os.environ.get("ASM_FERPLUS_LABELS", Path(__file__).resolve().parents[3] / "shared" / "data" / "ferplus")
 )
-
-
-def ten(**votes: int) -> list[int]:
-    return [votes.get(c, 0) for c in ferplus.VOTES]
 
 
 # Usage, name, votes, FER2013's own id (anger disgust fear happiness sadness surprise neutral). The numbers in
@@ -32,41 +28,22 @@ ROWS = [
 ]
 
 
-def write_new(root: Path, rows=ROWS) -> None:
-    lines = [",".join([usage, name, *map(str, votes)]) for usage, name, votes, _ in rows]
-    (root / "fer2013new.csv").write_text("\n".join([NEW_HEADER, *lines]) + "\n")
-
-
 def write_kaggle(root: Path, rows=ROWS) -> None:
     """Row r's pixels are all r."""
     lines = [f"{emotion},{' '.join([str(r)] * 2304)},{row[0]}" for r, (*row, emotion) in enumerate(rows)]
     (root / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *lines]) + "\n")
 
 
-def write_label(root: Path, rows=ROWS) -> None:
-    """label.csv has the first row of each name, without header."""
-    done = set()
-    lines = {usage: [] for usage in ferplus.USAGES}
-    for usage, name, votes, _ in rows:
-        if name and name not in done:
-            done.add(name)
-            lines[usage].append(f'{name},"(0, 0, 48, 48)",{",".join(map(str, votes))}')
-    for usage, split in ferplus.USAGES.items():
-        folder = root / ferplus.FOLDERS[split]
-        folder.mkdir(exist_ok=True)
-        (folder / "label.csv").write_text("\n".join(lines[usage]) + "\n")
-
-
 @pytest.fixture
 def kaggle(tmp_path):
-    write_new(tmp_path)
+    write_new(tmp_path, ROWS)
     write_kaggle(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def folders(tmp_path, picture):
-    write_label(tmp_path)
+    write_label(tmp_path, ROWS)
     for k, (usage, name, _, _) in enumerate(ROWS):
         if name:
             picture(tmp_path / ferplus.FOLDERS[ferplus.USAGES[usage]] / name, k)
@@ -174,7 +151,7 @@ def test_folders_use_their_label_csv_and_images_without_votes_are_named(folders,
 
 
 def test_folders_fall_back_on_fer2013new(folders):
-    write_new(folders)
+    write_new(folders, ROWS)
     (folders / "FER2013Valid" / "label.csv").unlink()
     data = load("ferplus", folders)
     assert "fer0000008#2" in set(data.table.id)  # the second row of a name reads the same file
@@ -193,7 +170,7 @@ def test_votes_can_be_chosen(folders):
 
 
 def test_folders_take_original_labels_from_fer2013_csv_beside_them(folders):
-    write_new(folders)
+    write_new(folders, ROWS)
     write_kaggle(folders)
     data = load("ferplus", folders)
     assert data.table.original_label.tolist() == [1] * 8 + [4, 3, 2]
@@ -233,7 +210,7 @@ def test_kaggle_without_names_and_bad_options(kaggle):
     ):
         with pytest.raises(InputError, match=message):
             load("ferplus", kaggle, **options)
-    write_label(kaggle)
+    write_label(kaggle, ROWS)
     (kaggle / "fer2013new.csv").unlink()
     with pytest.raises(InputError, match=r"fer2013.csv has no names: no fer2013new.csv"):
         load("ferplus", kaggle)
@@ -274,7 +251,7 @@ def test_kaggle_in_another_order_or_length_is_refused(kaggle):
 @pytest.mark.parametrize("votes", ["label.csv", "fer2013new.csv"])
 @pytest.mark.parametrize("name", ["../a.png", "/a.png"])
 def test_a_name_that_leads_elsewhere_is_refused(folders, votes, name):
-    write_new(folders)
+    write_new(folders, ROWS)
     write = {"label.csv": write_label, "fer2013new.csv": write_new}[votes]
     write(folders, [*ROWS, ("PrivateTest", name, ten(fear=10), 0)])
     with pytest.raises(InputError, match=rf"{votes}, row \d+: .* found '{name}'\. The images must lie under"):

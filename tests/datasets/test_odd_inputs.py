@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from made_layouts import write_label, write_new
 from odd import VALUES, damage, works_or_says_why
 from pictures import write_picture
 from PIL import Image
 from test_affectnet import write_first_release, write_release_2021
-from test_ferplus import ROWS, write_kaggle, write_label, write_new
+from test_ferplus import ROWS, write_kaggle
 from test_rafdb import write_tree
 
 from asm import datasets
@@ -32,15 +33,15 @@ def affectnet_npy(root: Path) -> None:
 
 
 def ferplus_folders(root: Path) -> None:
-    write_label(root)
-    write_new(root)
+    write_label(root, ROWS)
+    write_new(root, ROWS)
     for usage, name, *_ in ROWS:
         if name:
             write_picture(root / ferplus.FOLDERS[ferplus.USAGES[usage]] / name)
 
 
 def ferplus_kaggle(root: Path) -> None:
-    write_new(root)
+    write_new(root, ROWS)
     write_kaggle(root)
 
 
