@@ -253,7 +253,7 @@ def _frozen_state(
 
     if left.is_file() and features.is_dir():
         with np.load(left) as parts:
-            projection = Projection(**parts)
+            projection = Projection(parts["mean"], parts["scale"], parts["components"])
     else:
         blocks = tqdm(np.array_split(rows, -(-len(rows) // BLOCK)), "projection", file=sys.stderr)
         parts = torch.cat([seen(block) for block in blocks]).numpy()
