@@ -2,7 +2,8 @@
 
 Normalisation and all networks are inside. Input: aligned faces, uint8 [N, S, S, 3] RGB; output:
 probabilities, float32 [N, K]. Classes, thresholds, data set and the licence of the initial weights are in the
-file's metadata. It is compared with PyTorch before it gets its name. ONNX needs `pip install '.[onnx]'`.
+file's metadata. It is compared with PyTorch before it gets its name. ONNX needs `pip install '.[onnx]'`;
+`compact` is safetensors in half precision without dlib's frozen network, which its readers have installed.
 
   python -m asm export runs/synthetic_n30_asm_s0 --format onnx
 """
@@ -13,7 +14,10 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run's folder: <profile>/runs/<cell>")
-    parser.add_argument("--format", choices=("onnx", "safetensors"), default="onnx")
+    parser.add_argument("--format", choices=("onnx", "safetensors", "compact"), default="onnx")
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, help="scale the probabilities by it, above 1: less sure (1)"
+    )
     parser.add_argument("--out", type=Path, help="the file (<cell>.onnx or .safetensors, here)")
 
 
@@ -26,7 +30,9 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(
             f"--out {args.out}: expected a name that ends in {suffix}, as --format {args.format}"
         )
-    module = classifier.from_run(args.run)
+    if not args.temperature > 0:
+        raise InputError(f"--temperature {args.temperature}: expected a number above 0")
+    module = classifier.from_run(args.run, args.temperature)
     told = module.description
     path = args.out or Path(told.cell + suffix)
     worst = formats.write(module, args.format, path)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -23,11 +24,11 @@ from asm.methods.config import Training
 from asm.parts import backbones, bank, perceptron
 from asm.parts.backbones import Backbone
 from asm.parts.views import MEAN, STD, evaluation_view
-from asm.parts.weights import read_safetensors, read_weights
+from asm.parts.weights import dlib, read_safetensors, read_weights
 from asm.parts.weights.base import weights_class
 from asm.scores.label_quality import INITIAL_THRESHOLD
 from asm.scores.run import TRAIN, project, read_arrays, read_info
-from asm.training.features import BLOCK, fit_projection, pooled
+from asm.training.features import BLOCK, PROJECTION, Projection, fit_projection, pooled
 
 GREY = (0.299, 0.587, 0.114)  # as Pillow makes grey of colour
 SAME_FEATURES = 0.01  # of the bank's, which are rounded; their mean variance is 1
@@ -39,7 +40,8 @@ class Description(Section):
     `thresholds`: T_c of each class (Eq. 1), below which a prediction is ambiguous. `size`: side of the faces
     in pixels. `channels`: 1 if those that it was trained on were grey. `initial_weights`: with their licence.
     `training`: that section of the cell. `cells` (stage -> side of its grid), `components`: of the features
-    that heads on a frozen backbone see; {} and 0 where there is none.
+    that heads on a frozen backbone see; {} and 0 where there is none. `temperature`: by which the logarithms
+    of the mean probabilities are divided; T_c are of what comes out. `run`: all that its run.json says.
     """
 
     cell: str
@@ -55,6 +57,8 @@ class Description(Section):
     training: dict[str, Any]
     cells: dict[str, int]
     components: int
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    run: dict[str, Any] = Field({})
 
     def to_metadata(self) -> dict[str, str]:
         """JSON texts by name."""
@@ -109,7 +113,8 @@ class Classifier(nn.Module):
         x = (x - self.mean) / self.std
         if self.frozen is not None:
             x = ((self._pooled(x) - self.feature_mean) / self.feature_scale) @ self.feature_components
-        return torch.stack([network(x).softmax(dim=1) for network in self.networks]).mean(dim=0)
+        probs = torch.stack([network(x).softmax(dim=1) for network in self.networks]).mean(dim=0)
+        return tempered(probs, self.description.temperature)
 
     def _pooled(self, x: Tensor) -> Tensor:
         """`asm.training.features.pooled` by matrix products: ONNX has no pooling of 13 pixels to 4 cells."""
@@ -122,6 +127,15 @@ class Classifier(nn.Module):
         return torch.cat(found, dim=1)
 
 
+def tempered(probs: Tensor, temperature: float) -> Tensor:
+    """Probabilities [N, K] whose logarithms are divided by `temperature`: of one network what temperature
+    scaling makes of its logits (Guo et al., "On Calibration of Modern Neural Networks", 2017)."""
+    if temperature == 1:
+        return probs
+    powers = probs ** (1 / temperature)
+    return powers / powers.sum(dim=1, keepdim=True)
+
+
 def _shares(side: int, cells: int) -> Tensor:
     """[side, cells]: the weight of each pixel of a line in the mean of each of the cells that it is averaged
     to, as of adaptive pooling."""
@@ -131,11 +145,17 @@ def _shares(side: int, cells: int) -> Tensor:
     return torch.from_numpy((inside / (stop - start)).astype(np.float32))
 
 
-def from_run(run: Path) -> Classifier:
-    """The classifier that a finished run trained.
+def exportable(run: Path) -> bool:
+    """Whether a run's method predicts with nothing but the mean of its networks."""
+    kind = method_class(read_info(run)["config"]["method"])
+    return kind.predict is Method.predict and kind.logits is Method.logits
 
-    Heads on a frozen backbone see features whose projection the run does not hold: it is fitted again to the
-    aligned training faces, as the features stage did, and compared with the bank.
+
+def from_run(run: Path, temperature: float = 1.0) -> Classifier:
+    """The classifier that a finished run trained, its probabilities scaled by a `temperature`.
+
+    Heads on a frozen backbone see features whose projection the run does not hold: it is the one that the
+    features stage left, or fitted again to the aligned training faces, and compared with the bank.
 
     Raises:
         InputError: the run is incomplete, its method predicts with more than its networks, or what it was
@@ -144,7 +164,7 @@ def from_run(run: Path) -> Classifier:
     info = read_info(run)
     config, classes = info["config"], info["classes"]
     kind = method_class(config["method"])
-    if kind.predict is not Method.predict or kind.logits is not Method.logits:
+    if not exportable(run):
         raise InputError(
             f"{run}: {kind.title} predicts with more than its networks; it cannot be taken out of here"
         )
@@ -165,13 +185,15 @@ def from_run(run: Path) -> Classifier:
             noise=config["noise"],
             initial_weights=f"{weights}: {weights_class(weights).licence}",
             classes=classes,
-            thresholds=_thresholds(read_arrays(run / TRAIN)),
+            thresholds=_thresholds(read_arrays(run / TRAIN), temperature),
+            temperature=temperature,
             size=training.image_size,
             channels=aligned.faces.shape[3],
             networks=kind.num_networks,
             training=training.model_dump(),
             cells={str(stage): side for stage, side in options["cells"].items()},
             components=options["components"],
+            run={name: value for name, value in info.items() if name != "classes"},
         )
     )
     stored = read_safetensors(run / "weights.safetensors")
@@ -182,19 +204,29 @@ def from_run(run: Path) -> Classifier:
             f"{run}: {kind.title}'s networks are not plain ones ({', '.join(strange[:3])}); not supported"
         )
     if classifier.frozen is not None:
-        bank_folder = folder / "data" / "features" / config["dataset"]
-        state |= _frozen_state(aligned, training, options, init, bank_folder)
+        state |= _frozen_state(aligned, training, options, init, folder)
     classifier.load_state_dict(classifier.state_dict() | state)
     return classifier
 
 
-def _thresholds(stored: dict[str, np.ndarray]) -> list[float]:
+def _thresholds(stored: dict[str, np.ndarray], temperature: float) -> list[float]:
     """T_c of each class after the last epoch: the run's own, or Eq. 1 on the training samples of a method
-    that does not mine."""
-    if len(stored["clean_threshold"]):
+    that does not mine, and of other probabilities than the run's."""
+    if len(stored["clean_threshold"]) and temperature == 1:
         return stored["clean_threshold"].tolist()
     probs, given = torch.from_numpy(stored["probabilities"]), torch.from_numpy(stored["given"])
+    probs = tempered(probs, temperature)
     return mining.clean_thresholds(probs, given, torch.full((probs.shape[1],), INITIAL_THRESHOLD)).tolist()
+
+
+def installed_trunk() -> dict[str, Tensor]:
+    """Tensors of the frozen dlib network out of the installed package: as those of `weights: dlib` but for
+    the statistics of its BatchNorms, which change nothing that it computes."""
+    layers, _ = dlib.read(dlib.installed_file())
+    faces = torch.randint(
+        0, 256, (8, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    return dlib.as_backbone(layers, faces)
 
 
 def _trunk(size: Training, cells: dict[int, int], initial: dict[str, Tensor] | None) -> Backbone:
@@ -207,10 +239,11 @@ def _trunk(size: Training, cells: dict[int, int], initial: dict[str, Tensor] | N
 
 @torch.inference_mode()
 def _frozen_state(
-    aligned: store.AlignedFaces, training: Training, options: dict[str, Any], init: Path, features: Path
+    aligned: store.AlignedFaces, training: Training, options: dict[str, Any], init: Path, folder: Path
 ) -> dict[str, Tensor]:
-    """Tensors of the frozen backbone and of the projection that follows it."""
-    cells = options["cells"]
+    """Tensors of the frozen backbone and of the projection that follows it, in the profile's `folder`."""
+    cells, features = options["cells"], folder / "data" / "features" / aligned.name
+    left = folder / "checkpoints" / f"features_{aligned.name}" / PROJECTION
     initial = read_weights(init / "weights.safetensors", training.backbone, training.width)
     network = _trunk(training, cells, initial).to(memory_format=torch.channels_last)
     rows = np.flatnonzero(aligned.manifest["split"] == "train")
@@ -218,8 +251,13 @@ def _frozen_state(
     def seen(block: np.ndarray) -> Tensor:
         return pooled(network, evaluation_view(torch.from_numpy(np.array(aligned.faces[block]))), cells)
 
-    blocks = tqdm(np.array_split(rows, -(-len(rows) // BLOCK)), "projection", file=sys.stderr)
-    projection = fit_projection(torch.cat([seen(block) for block in blocks]).numpy(), options["components"])
+    if left.is_file() and features.is_dir():
+        with np.load(left) as parts:
+            projection = Projection(parts["mean"], parts["scale"], parts["components"])
+    else:
+        blocks = tqdm(np.array_split(rows, -(-len(rows) // BLOCK)), "projection", file=sys.stderr)
+        parts = torch.cat([seen(block) for block in blocks]).numpy()
+        projection = fit_projection(parts, options["components"])
     if features.is_dir():
         some = np.arange(min(BLOCK, len(aligned.faces)))
         known, found = bank.load(features).faces[some, 0], projection(seen(some))

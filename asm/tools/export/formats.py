@@ -15,8 +15,9 @@ from safetensors import torch as safetensors
 
 from asm.basics.errors import InputError
 from asm.basics.files import atomic_write
-from asm.tools.export.classifier import Classifier, Description
+from asm.tools.export.classifier import Classifier, Description, installed_trunk
 
+FROZEN = "frozen."  # how the names of a frozen network's tensors begin
 AGREE = 1e-5  # largest difference of a probability
 INSTALL = "pip install '.[onnx]'"
 
@@ -77,12 +78,27 @@ def _write_safetensors(classifier: Classifier, path: Path) -> None:
     path.write_bytes(safetensors.save(state, classifier.description.to_metadata()))
 
 
+def _write_compact(classifier: Classifier, path: Path) -> None:
+    """In half precision, to which `classifier` is rounded, and without dlib's frozen network."""
+    state = classifier.state_dict()
+    if not any(name.startswith(FROZEN) for name in state):
+        raise InputError("--format compact: expected a run on a frozen network, which the file can leave out")
+    kept = {name: value.half() for name, value in state.items() if not name.startswith(FROZEN)}
+    for name, value in kept.items():
+        state[name].copy_(value)
+    path.write_bytes(safetensors.save(kept, classifier.description.to_metadata()))
+
+
 def _read_safetensors(path: Path) -> tuple[Predictor, Description]:
     try:
         with safe_open(path, "pt") as content:
             description = Description.from_metadata(content.metadata() or {}, path)
-        classifier = Classifier(description)
-        classifier.load_state_dict(safetensors.load_file(path))
+        classifier, state = Classifier(description), safetensors.load_file(path)
+        if description.cells and not any(name.startswith(FROZEN) for name in state):
+            own = classifier.state_dict()
+            trunk = {FROZEN + name: value for name, value in installed_trunk().items()}
+            state |= {name: value for name, value in trunk.items() if name in own}
+        classifier.load_state_dict(state)
     except (SafetensorError, OSError, RuntimeError) as error:
         raise InputError(f"{path}: cannot be read as weights ({error})") from error
     return predictor(classifier), description
@@ -128,4 +144,5 @@ def _read_onnx(path: Path) -> tuple[Predictor, Description]:
 FORMATS = {
     "onnx": (".onnx", _write_onnx, _read_onnx),
     "safetensors": (".safetensors", _write_safetensors, _read_safetensors),
+    "compact": (".safetensors", _write_compact, _read_safetensors),
 }

@@ -1,10 +1,15 @@
-"""Expressions of every face in a photo, or in a folder of photos or of a video's frames.
+"""Expressions of every face in a photo, a folder of photos, or a video.
 
-Writes OUT/predictions.csv and an annotated image of each. A face whose probability is below the threshold T_c
-of its class is said to be between two expressions.
+Writes OUT/predictions.csv and an annotated image of each photo; of a video, whose faces are followed from
+frame to frame, a picture of the probabilities over time. A face whose probability is below the threshold T_c
+of its class is said to be between two expressions. A video needs `pip install '.[video]'`.
 
-  python -m asm predict photo.jpg --weights runs/synthetic_n30_asm_s0
+The model is the one in the package, of FER+'s eight expressions (docs/model_card.md; it needs `pip install
+'.[faces]'`), unless another is named. EU law forbids inferring emotions at work and in schools.
+
+  python -m asm predict photo.jpg
   python -m asm predict holiday/ --weights model.onnx
+  python -m asm predict clip.mp4 --fps 5 --annotate --model mine
 """
 
 import argparse
@@ -12,32 +17,46 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", type=Path, help="an image, or a folder of images")
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        required=True,
-        help="a run's folder, <profile>/runs/<cell>, or a file that `export` wrote",
+    parser.add_argument("images", type=Path, help="an image, a folder of images, or a video")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--weights", type=Path, help="a run's folder, <profile>/runs/<cell>, or a file that `export` wrote"
+    )
+    which.add_argument(
+        "--model", type=Path, help="a profile (its folder, or its name below profiles/): its best run"
     )
     parser.add_argument("--smallest", type=int, default=40, help="skip faces below so many pixels (40)")
+    parser.add_argument("--fps", type=float, default=2.0, help="frames read of each second of a video (2)")
+    parser.add_argument("--annotate", action="store_true", help="of a video: also write annotated.mp4")
     parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder (predictions/)")
 
 
 def run(args: argparse.Namespace) -> None:
+    from asm.basics.errors import InputError
     from asm.parts.device import all_cores
-    from asm.tools.export import classifier, formats
-    from asm.tools.predict import photos
+    from asm.tools.predict import model, photos, video
+    from asm.tools.predict.faces import TABLE, Reader
 
-    paths = photos.find_images(args.images)
-    root = args.images if args.images.is_dir() else args.images.parent
-    device = all_cores()
-    if args.weights.is_dir():
-        module = classifier.from_run(args.weights)
-        classify, description = formats.predictor(module), module.description
+    if not args.fps > 0:
+        raise InputError(f"--fps {args.fps}: expected a number of frames above 0")
+    moving = video.is_video(args.images)
+    if moving:
+        video.require()
     else:
-        classify, description = formats.read(args.weights)
-    found = photos.predict(paths, root, classify, description, args.smallest, args.out, str(device))
-    print(f"{args.out / 'predictions.csv'}: {found.pop('faces')} faces in {found.pop('images')} images")
+        paths = photos.find_images(args.images)
+    device = all_cores()
+    weights = model.best_run(args.model) if args.model else args.weights or model.SHIPPED
+    classify, description = model.load(weights)
+    reader = Reader(classify, description, args.smallest, str(device))
+    if moving:
+        found = video.predict(args.images, args.fps, args.annotate, reader, args.out)
+        read = f"{found.pop('frames')} frames"
+    else:
+        root = args.images if args.images.is_dir() else args.images.parent
+        found = photos.predict(paths, root, reader, args.out)
+        read = f"{found.pop('images')} images"
+    print(f"{args.out / TABLE}: {found.pop('faces')} faces in {read}")
+    found[f"faces below {args.smallest} pixels skipped"] = reader.skipped
     for what, number in found.items():
         if number:
             print(f"note: {number} {what}")
