@@ -14,7 +14,7 @@ from pydantic import Field
 
 from asm.basics.errors import InputError
 from asm.basics.yaml import Section, parse
-from asm.datasets import base, rafdb
+from asm.datasets import base
 from asm.datasets.names import alike, same_text
 
 CSV = "labels.csv"
@@ -51,7 +51,10 @@ class _Export(NamedTuple):
     uploaded: bool = False  # the images' names are addresses on a server
 
 
-_RAFDB = {str(number): name for number, name in enumerate(rafdb.CLASSES, start=1)}
+# RAF-DB's classes, from 1; written out, so that folders do not depend on the code of another source
+_RAFDB = dict(
+    zip("1234567", ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"), strict=True)
+)
 EXPORTS = (
     _Export({"pth", "label", "relFCs"}, "", {"path": "pth"}),  # AffectNet, Kaggle
     _Export({"image", "label"}, "DATASET", {"path": "DATASET/{split}/{label}/{image}"}, _RAFDB),  # Kaggle
