@@ -1,6 +1,9 @@
-"""The README's numbers are those of the committed reports, and its links lead somewhere."""
+"""The README's tables are those of the committed reports; what the pages name and link to exists."""
 
+import argparse
+import importlib
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+REPORTS = [*ROOT.glob("reports/*.md"), *ROOT.glob("profiles/*/reports/*.md")]
 
 
 @pytest.mark.parametrize(("place", "anchor"), [(0, "table1"), (1, "table1_classes")])
@@ -28,10 +32,45 @@ def test_the_tables_of_the_readme_are_those_of_the_ferplus_page(place, anchor):
         assert shown == ours[method]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_links_lead_to_files(page):
-    for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
-        assert (page.parent / link).exists(), link
+def _anchors(page: Path) -> set[str]:
+    """What a link may name after `#`: headings as GitHub spells them, and explicit ids."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings} | set(
+        re.findall(r'id="([^"]+)"', text)
+    )
+
+
+@pytest.mark.parametrize("page", [*PAGES, *REPORTS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for link, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)", page.read_text(encoding="utf-8")):
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        assert not anchor or anchor in _anchors(target), f"{link}#{anchor}"
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda path: path.name
+)
+def test_commands_and_files_that_a_page_names_exist(page):
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```.*?\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    spans = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    for line in [*"\n".join(blocks).splitlines(), *spans]:
+        words = line.partition(" #")[0].split()
+        for word in words:
+            if re.fullmatch(r"(asm|benchmarks|docs|driver|stages|tests)/[\w/.-]+", word):
+                assert (ROOT / word).exists(), line
+            if profile := re.fullmatch(r"PROFILE=([a-z_]+)", word):
+                assert profile[1] == "mine" or (ROOT / "profiles" / profile[1]).is_dir(), line
+        if words[:1] == ["make"]:
+            assert {word for word in words[1:] if "=" not in word} <= {*targets, "..."}, line
+        if command := re.match(r"(?:python -m asm|asm-fer) (\w+)(.*)", " ".join(words)):
+            parser = argparse.ArgumentParser()
+            importlib.import_module(f"asm.tools.{command[1]}").add_arguments(parser)
+            if command[2]:
+                parser.parse_args(shlex.split(command[2]))
 
 
 def test_one_version_everywhere():
