@@ -1,9 +1,10 @@
-"""What a user calls by hand: `python -m asm COMMAND`, also installed as `asm-fer`."""
+"""Facial expressions: find wrong labels, read photos and videos, export a model, train on your own faces."""
 
 import argparse
 import importlib
 import pkgutil
 import sys
+from pathlib import Path
 
 from asm import tools
 from asm.basics.errors import reported
@@ -13,7 +14,9 @@ from asm.basics.version import VERSION
 def main(argv: list[str] | None = None) -> None:
     """Run one command. What the user can mend ends in one line and exit code 1; a wrong call in exit code 2;
     Ctrl-C in 130."""
-    parser = argparse.ArgumentParser(prog="python -m asm", description=__doc__)
+    typed = Path(sys.argv[0]).name  # `asm-fer`, where the package is installed
+    typed = "python -m asm" if typed == "__main__.py" else typed
+    parser = argparse.ArgumentParser(prog=typed, description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     added = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in sorted(module.name for module in pkgutil.iter_modules(tools.__path__)):
@@ -22,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
         command = added.add_parser(
             name,
             help=summary,
-            description=f"{summary}\n{rest}",
+            description=f"{summary}\n{rest}".replace("python -m asm", typed),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)

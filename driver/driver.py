@@ -168,7 +168,7 @@ def run_all(
     run nevertheless. `attempts`: at a stage that fails for no reason that the user has to mend."""
     with ProgressView(list(ledger.stages), Seconds(ledger.home), Console()) as view:
         if gone := ledger.clear(SCORES):
-            view.say(f"taken away, of cells that are no more: {', '.join(gone)}")
+            view.say(f"removed, because the profile has no such cells: {', '.join(gone)}")
         pool = WorkerPool(ledger.home, jobs, cells_per_gpu, cluster, view)
         driver = Driver(ledger, pool, view, stopped, attempts)
         with pool:

@@ -102,9 +102,7 @@ def main() -> None:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
         what = " ".join(str(error).split())[:300]
-        sys.exit(
-            f"error: memory does not suffice ({what}); a smaller training.batch_size or network takes less"
-        )
+        sys.exit(f"error: not enough memory ({what}); a smaller training.batch_size or network needs less")
     finally:
         if "began" in record:
             record["work_seconds"] = busy() - record.pop("began")

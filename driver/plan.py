@@ -140,7 +140,7 @@ def told(stale: Iterable[str], estimate: Estimate, slots: int) -> list[str]:
             f"{longest.partition('@')[2] or group} {_time(each[longest])}"
         )
     lines += [
-        f"  {group}: {number}, of which the rehearsal tells nothing" for group, number in unknown.items()
+        f"  {group}: {number}, of which the rehearsal says nothing" for group, number in unknown.items()
     ]
     total, longest = sum(seconds.values()), max(seconds.values(), default=0.0)
     return [*lines, f"in all {_time(total)}; {slots} at once: {_time(max(total / slots, longest))}"]
@@ -170,7 +170,7 @@ def plan(name: str, root: Path, slots: int | None) -> list[str]:
     lines = [f"{rehearsal.name}: {len(stale)} of {len(ledger.stages)} stages would be run"]
     lines += [f"  {group}: {groups[group]} of {number}" for group, number in whole.items() if groups[group]]
     if absent := missing(profile, home, root):
-        lines += ["not there:", *(f"  {line}" for line in absent)]
+        lines += ["missing:", *(f"  {line}" for line in absent)]
     try:
         found = rehearse.read(name, root)
     except InputError as error:

@@ -32,12 +32,14 @@ def warn_if_moved(environment: Path) -> None:
 def main() -> None:
     """What is imported here is not imported by the workers, which load this file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("profile", nargs="?", default="", help="default: the one of the root's dvc.yaml")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="default: one a core")
-    parser.add_argument("--cells-per-gpu", type=int, default=1)
-    parser.add_argument("--cluster", type=Path, help="yaml file that describes one (docs/cluster.md)")
-    parser.add_argument("--rehearse", action="store_true", help="one cell a kind, few images")
-    parser.add_argument("--side", type=int, help="of a rehearsal's faces, in pixels; default: the profile's")
+    parser.add_argument("profile", nargs="?", default="", help="its name (the one of the root's dvc.yaml)")
+    parser.add_argument(
+        "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="stages at once (one a core)"
+    )
+    parser.add_argument("--cells-per-gpu", type=int, default=1, help="stages at once on a GPU (1)")
+    parser.add_argument("--cluster", type=Path, help="yaml file that describes it (docs/cluster.md)")
+    parser.add_argument("--rehearse", action="store_true", help="run one cell of each kind, on few images")
+    parser.add_argument("--side", type=int, help="pixels of a rehearsal's faces (the profile's)")
     args = parser.parse_args()
     received: list[int] = []
 
@@ -85,7 +87,7 @@ def main() -> None:
         except PermissionError as error:
             raise denied(error, bootstrap.ROOT) from error
     if received:
-        print("stopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)
+        print("stopped; what was finished is kept, and the same command resumes", file=sys.stderr)
         sys.exit(128 + received[0])
 
 

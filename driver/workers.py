@@ -152,7 +152,7 @@ class WorkerPool:
             self._told, self._patience = now, 10 * SILENT
             jobs = f"; jobs in the queue or at work: {len(self.jobs_there.alive)}" if self.cluster else ""
             self.view.say(
-                f"no worker is there{jobs}. It goes on as soon as one comes; if none does, look at the "
+                f"no worker yet{jobs}. Work starts as soon as one comes; if none does, look at the "
                 "scheduler's queue and the jobs' logs, or stop this (Ctrl-C)"
             )
         return count

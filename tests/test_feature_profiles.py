@@ -83,7 +83,7 @@ def test_views_of_a_cell_or_a_data_set_of_its_own_are_refused(section):
 def test_what_is_the_whole_profiles_is_no_cells():
     for key, value in (("input", "aligned"), ("image_size", 80), ("backbone", "resnet18"), ("width", 16)):
         own = {key: value, "hidden": None, "dropout": 0.0} if key == "input" else {key: value}
-        message = rf"cells\.asm: training\.{key} is the whole profile's; a cell cannot set it"
+        message = rf"cells\.asm: training\.{key} belongs to the whole profile; a cell cannot set it"
         refused(message, cells={"asm": {"set": {"training": own}}})
     found = profile(cells={"asm": {"set": {"training": {"hidden": 7, "dropout": 0.0}}}})
     assert grid.resolve_cell(PARAMS, found, "asm").training.hidden == 7
@@ -100,7 +100,7 @@ def test_a_frozen_backbone_belongs_to_its_input_and_only_there():
 def test_the_frozen_backbone_need_not_be_named_where_there_is_one():
     content = copy.deepcopy(CONTENT)
     del content["frozen"]
-    with pytest.raises(InputError, match=r"frozen: missing; which of the inits \['dlib', 'none'\]"):
+    with pytest.raises(InputError, match=r"frozen: missing; name one of the inits \['dlib', 'none'\]"):
         parse_profile(content, "test profile")
     del content["inits"]["none"]
     assert parse_profile(content, "test profile").frozen == {"synthetic": "dlib"}

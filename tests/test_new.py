@@ -84,7 +84,7 @@ def test_a_folder_without_split_becomes_a_profile_that_runs(tmp_path, monkeypatc
         "with a border (pad, upscale) in 50",
         "angre (2 images) is spelt like anger (20)",
         "images that cannot be read: 1 of 64, such as joy/broken.png",
-        "images that are there more than once: 1, such as",
+        "images that occur more than once: 1, such as",
         "1 with different labels",
         "angre (1)",
         "written: profiles/mine/profile.yaml, 8 cells",

@@ -140,7 +140,7 @@ def queue(tmp_path) -> Callable[[str], subprocess.Popen]:
 
 def test_of_jobs_that_do_not_begin_the_user_is_told_and_can_stop(queue):
     driver = queue("echo 'Submitted batch job 1'")
-    assert any(line.startswith("no worker is there; jobs in the queue") for line in driver.stdout)
+    assert any(line.startswith("no worker yet; jobs in the queue") for line in driver.stdout)
     driver.terminate()
     output, _ = driver.communicate(timeout=60)
     assert driver.returncode == 143

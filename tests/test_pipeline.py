@@ -182,7 +182,7 @@ def test_a_missing_data_set_stops_in_align_and_spares_the_reports(workspace):
             )
         )
         output = workspace.run("dvc", "repro", expect=255)
-        assert "cells.yaml: was not what profile.yaml says, and has been written anew" in output
+        assert "cells.yaml: did not match profile.yaml, and has been written anew" in output
         output = workspace.run("dvc", "repro", expect=255)
         assert "list_patition_label.txt" in output  # the expected tree
         assert "Traceback" not in output

@@ -65,7 +65,7 @@ def test_what_the_rehearsal_does_not_tell_is_told_apart():
     assert found.seconds("train@ferplus_n20_scn_s0") is None
     cells = ["train@rafdb_n20_asm_s1", "train@rafdb_n20_scn_s1", "evaluate@rafdb_n20_scn_s1"]
     lines = plan.told(cells, found, slots=4)
-    assert any("train: 1, of which the rehearsal tells nothing" in line for line in lines)
+    assert any("train: 1, of which the rehearsal says nothing" in line for line in lines)
     assert any("longest rafdb_n20_scn_s1" in line for line in lines)
     longest = found.seconds("train@rafdb_n20_scn_s1")
     assert lines[-1].endswith(f"4 at once: {plan._time(longest)}")  # no shorter than its longest stage

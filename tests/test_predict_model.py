@@ -119,7 +119,7 @@ def test_a_profiles_best_run_is_chosen_by_validation(run, tmp_path, monkeypatch,
     for named in ("mine", "profiles/mine"):
         assert (tmp_path / model.best_run(model.Path(named))).samefile(chosen)
     printed = capsys.readouterr().out
-    assert "of 3 the best on validation images: accuracy 70.0 %, mean class accuracy 65.0 %" in printed
+    assert "the best of 3 on validation images: accuracy 70.0 %, mean class accuracy 65.0 %" in printed
     for path in (tmp_path / "profiles" / "mine" / "runs").glob("*/history.csv"):
         pd.read_csv(path).drop(columns=list(model.MEASURES)).to_csv(path, index=False)
     with pytest.raises(InputError, match=r"mine/runs: no finished run .* name one with --weights"):

@@ -132,7 +132,7 @@ def test_what_is_drawn_is_asm_and_the_baseline_at_the_highest_noise(noises, meth
         ({"out_of_sample": ["x"]}, "out_of_sample: there is no cell 'x'"),
         (
             {"cells": {"x": {"dataset": "a", "noise": "n30", "method": "scn"}}, "out_of_sample": ["x"]},
-            r"out_of_sample\.x: asked of baseline and asm only, not of scn",
+            r"out_of_sample\.x: only baseline and asm are trained by folds, not scn",
         ),
     ],
 )
@@ -156,7 +156,7 @@ def test_cells_that_are_not_in_step_are_written_and_the_command_is_to_be_given_a
     path = tmp_path / "mine" / "profile.yaml"
     path.parent.mkdir()
     path.write_text(yaml.safe_dump(CONTENT))
-    with pytest.raises(InputError, match=r"mine/cells\.yaml: was not what profile\.yaml says"):
+    with pytest.raises(InputError, match=r"mine/cells\.yaml: did not match profile\.yaml"):
         check_cells(path)
     check_cells(path)
     cells = yaml.safe_load(path.with_name("cells.yaml").read_text())

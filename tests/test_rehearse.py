@@ -206,12 +206,12 @@ def test_a_rehearsal_goes_on_after_mistakes_and_names_them(tmp_path):
     assert errors["faceless"].startswith("not run: ")
     assert "corrupt@gone-n30" in errors["faceless"]
     assert errors["weightless"] == "not run: init@file"
-    assert errors["huge"].startswith("train: memory does not suffice")
+    assert errors["huge"].startswith("train: not enough memory")
     for word in (
         "align@gone: rafdb: not found at",
         "w.pth: ",
         "1 of 4 kinds of cell are ok",
-        "memory does not suffice",
+        "not enough memory",
     ):
         assert word in told, word
     assert found["cells"]["right"]["peak_gb"] > 0

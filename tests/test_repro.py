@@ -34,7 +34,7 @@ def test_the_same_bytes_as_dvc_repro(tmp_path):
         project.write("cells.yaml", yaml.safe_dump({"cells": changed}, sort_keys=False))
     (one.path / "scores" / "c0.json").unlink()
     one.call("dvc", "repro")
-    assert "taken away, of cells that are no more: scores/c0.json\n" in many.repro()
+    assert "removed, because the profile has no such cells: scores/c0.json\n" in many.repro()
     assert many.kept() == one.kept()
     assert (many.runs("train@c1"), many.runs("train@c2"), many.runs("train@new")) == (2, 1, 1)
 
@@ -190,7 +190,7 @@ def test_a_signal_ends_all_that_was_started_and_the_next_run_goes_on(held, undis
     output, _ = driver.communicate(timeout=60)
     assert driver.returncode == 128 + number
     assert not psutil.wait_procs(children, timeout=10)[1]
-    assert output.endswith("stopped; what was finished is kept, and the same command goes on from there\n")
+    assert output.endswith("stopped; what was finished is kept, and the same command resumes\n")
     assert "Traceback" not in output
     assert "died" not in output
     goes_on(project, undisturbed)

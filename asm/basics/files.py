@@ -19,8 +19,8 @@ from asm.basics.errors import InputError
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Gives the path to write to. What is there at the end takes the place of `path`, whose folder is made; a
-    kill, a full disk or an error leaves what was there before.
+    """Yields a temporary path to write to, which replaces `path` at the end; its folder is made. After a kill, a
+    full disk or an error `path` is what it was before.
 
     Raises:
         InputError: the disk is full or not writable.
@@ -41,7 +41,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """To wrap nothing but the writing of `path`.
+    """Turns errors of writing `path` into messages; wrap nothing but the writing in it.
 
     Raises:
         InputError: the disk is full, or the user may not write there.

@@ -45,13 +45,13 @@ class Block:
     others: np.ndarray  # int16 [n], faces beside the one that was taken
 
     def save(self, path: Path) -> None:
-        """Atomically: a killed run leaves whole blocks."""
+        """Write the block whole or not at all: a killed run leaves whole blocks."""
         with atomic_write(path) as partial:
             np.savez(partial, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> Block | None:
-        """None for a missing file or one that a power cut left incomplete."""
+        """The block of a file; None if it is missing, or a power cut left it incomplete."""
         try:
             with np.load(path) as parts:
                 return cls(**parts)
@@ -93,7 +93,7 @@ class BlockImages(Sequence[np.ndarray]):
 
     @property
     def held(self) -> list[np.ndarray] | None:
-        """All images, None if some are not kept in memory."""
+        """All images; None if some are not kept in memory."""
         return list(self._held.values()) if len(self._held) == len(self) else None
 
 

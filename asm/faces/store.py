@@ -84,7 +84,7 @@ def load(directory: Path) -> AlignedFaces:
 
 
 def digests(directory: Path) -> dict[str, str]:
-    """SHA-256 of each part that the summary has it of."""
+    """The SHA-256 of each file whose SHA-256 the summary records."""
     found = {}
     for name in _SUMMED:
         with open(directory / name, "rb") as handle:

@@ -54,6 +54,6 @@ def check_cells(path: Path) -> None:
     """Raise InputError if cells.yaml was not in step with the profile at `path`; it is afterwards."""
     if write_cells(path):
         raise InputError(
-            f"{path.with_name(NAME)}: was not what {path.name} says, and has been written anew: run the "
+            f"{path.with_name(NAME)}: did not match {path.name}, and has been written anew: run the "
             "command again (`dvc exp run` now without -S)"
         )

@@ -170,7 +170,7 @@ def _frozen(profile: Profile) -> dict[str, str]:
 
 def _only(inits: dict[str, Any], key: str) -> str:
     if len(inits) != 1:
-        raise ValueError(f"{key}: missing; which of the inits {sorted(inits)}?")
+        raise ValueError(f"{key}: missing; name one of the inits {sorted(inits)}")
     return next(iter(inits))
 
 
@@ -275,4 +275,6 @@ def _check_names(profile: Profile) -> None:
             raise ValueError(f"{where}: there is no cell '{cell}'")
     for cell in profile.out_of_sample:
         if (method := profile.cells[cell].method) not in ("baseline", "asm"):
-            raise ValueError(f"out_of_sample.{cell}: asked of baseline and asm only, not of {method}")
+            raise ValueError(
+                f"out_of_sample.{cell}: only baseline and asm are trained by folds, not {method}"
+            )

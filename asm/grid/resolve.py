@@ -52,7 +52,7 @@ def resolve_cell(params: Params, profile: Profile, cell: str) -> CellConfig:
     _override(content, row.set, ("training", *sections), f"{where}.set", row.method)
     for key in ("input", "image_size", "backbone", "width"):
         if content["training"][key] != getattr(profile.training, key):
-            raise InputError(f"{where}: training.{key} is the whole profile's; a cell cannot set it")
+            raise InputError(f"{where}: training.{key} belongs to the whole profile; a cell cannot set it")
     told = method.noise_rate_key
     if told and content[row.method][told] is None:
         content[row.method][told] = profile.noises[row.noise].rate

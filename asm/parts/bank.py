@@ -68,18 +68,18 @@ def plain(faces: Tensor) -> Tensor:
 
 
 def weak(faces: Tensor, generator: Generator) -> Tensor:
-    """Of one weak view of each face, drawn from its n."""
+    """The features [B, D] of one weak view of each face, drawn from its n."""
     return _pick(faces, 1 + _draw(faces, _count(faces), generator))
 
 
 def mirrored_pair(faces: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Of one weak view of each face, and of its mirror image: which of them is flipped is drawn, too."""
+    """Those of one weak view of each face and of its mirror image; which of them is flipped is drawn, too."""
     drawn = _draw(faces, _count(faces), generator)
     return _pick(faces, 1 + drawn), _pick(faces, 1 + (drawn ^ 1))
 
 
 def strong(faces: Tensor, generator: Generator) -> Tensor:
-    """Of one strong view of each face, drawn from its n."""
+    """The features [B, D] of one strong view of each face, drawn from its n."""
     count = _count(faces)
     return _pick(faces, 1 + count + _draw(faces, count, generator))
 

@@ -106,7 +106,7 @@ class Samples:
         return Samples(self.ids, faces, self.labels.to(device), self.origin.to(device))
 
     def take(self, rows: np.ndarray) -> Samples:
-        """Those of these rows, int64 [M]; before `to`."""
+        """The samples in these rows, int64 [M]; call it before `to`."""
         faces, index = self.faces, torch.from_numpy(rows)
         if isinstance(faces, StreamedFaces):
             faces = StreamedFaces(faces.source, faces.rows[index], faces.device)

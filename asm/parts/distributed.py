@@ -35,18 +35,18 @@ def size() -> int:
 
 
 def rank() -> int:
-    """This one's number; 0 writes the files."""
+    """The number of this process; process 0 writes the files."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def wait() -> None:
-    """Until all processes are here."""
+    """Wait until all processes have come here."""
     if size() > 1:
         dist.barrier()
 
 
 def wrap(model: nn.Module) -> nn.Module:
-    """`model`, its gradients averaged over the processes after each backward pass."""
+    """`model` with its gradients averaged over the processes after each backward pass."""
     if size() == 1:
         return model
     # buffers are merged once an epoch instead
@@ -60,7 +60,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def my_part(items: Sequence) -> Sequence:
-    """This process's part of the rows [B] of a batch, or of anything else: every size()-th."""
+    """Every size()-th item: this process's part of the rows [B] of a batch, or of anything else."""
     return items[rank() :: size()]
 
 
@@ -68,11 +68,12 @@ def gather(done: list[Tensor], parts: Sequence[Tensor]) -> Tensor:
     """Put together what the processes computed of `my_part(parts)`.
 
     Args:
-        done: this process's results, [networks, len(part), ...] each; those of any where it had none.
+        done: this process's results, [networks, len(part), ...] each; a process without a part passes one
+            result of the right shape, which is ignored.
         parts: all processes' rows.
 
     Returns:
-        [networks, N, ...], the same in all processes; where there is one, its results one after another.
+        [networks, N, ...], the same in all processes; a single process gets its results one after another.
     """
     if size() == 1:
         return torch.cat(done, dim=1)

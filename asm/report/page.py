@@ -120,23 +120,23 @@ def _lead(results: Results, asm: Row, baseline: Row) -> str:
     parts = []
     for measure, words in MEASURES.items():
         lead = asm[f"{measure}_over_baseline"]
-        by = f"{lead.mean:+.1f} points ({lead.interval})" if lead else "they share no seed"
-        parts.append(f"{asm[measure].mean:.1f} % {words}, the baseline {baseline[measure].mean:.1f} %: {by}")
+        by = f"{lead.mean:+.1f} points, {lead.interval}" if lead else "they share no seed"
+        parts.append(f"{asm[measure].mean:.1f} % {words} (the baseline {baseline[measure].mean:.1f} %: {by})")
     dataset, noise = asm["dataset"], results.grid.noises[asm["noise"]]
     theirs = published_lead(results.grid.datasets[dataset].paper, noise)
-    beside = f" The paper's lead in accuracy is {theirs:+.1f}." if theirs else ""
+    beside = f" In the paper ASM leads by {theirs:.1f} points of accuracy." if theirs else ""
     at = f"[{names.at(noise).capitalize()}](#lead-{dataset}-{asm['noise']}) ({dataset})"
-    return f"{at} ASM reaches {'; and '.join(parts)}.{beside}"
+    return f"{at} ASM reaches {' and '.join(parts)}.{beside}"
 
 
 def _rare(results: Results, focus: Focus) -> list[str]:
     parts = [
-        f"{tables.recalled(focus.asm, name).mean():.1f} of {size} {name} (the baseline "
+        f"{tables.recalled(focus.asm, name).mean():.1f} of {size} test images of {name} (the baseline "
         f"{tables.recalled(focus.baseline, name).mean():.1f})"
         for name, size in reversed(tables.rarest(focus.asm).items())
     ]
-    at = names.at(results.grid.noises[focus.noise])
-    return [f"ASM recognises {names.joined(parts)} {at} ([table](#table_rare))."] if parts else []
+    at = names.at(results.grid.noises[focus.noise]).capitalize()
+    return [f"{at} ASM recognises {names.joined(parts)} ([table](#table_rare))."] if parts else []
 
 
 def _rank(results: Results, focus: Focus) -> list[str]:
@@ -151,11 +151,11 @@ def _rank(results: Results, focus: Focus) -> list[str]:
             return []
         rank = 1 + sum(round(e.mean, 2) > 0 for e in over.values())
         best = max(over, key=lambda method: over[method].mean)
-        other = f"{'the next' if rank == 1 else 'the first'}, {results.grid.title(best)},"
-        beside = f"{other} less ASM {over[best].mean:+.1f}: {over[best].interval}"
+        other = f"{results.grid.title(best)}, {'the next' if rank == 1 else 'the first'}"
+        beside = f"{other}, differs from it by {over[best].mean:+.1f} points, {over[best].interval}"
         parts.append(f"number {rank} in {words} ({beside})")
     at, link = names.at(results.grid.noises[focus.noise]), f"(#table1-{focus.dataset}-asm)"
-    return [f"[Of {len(over) + 1} methods]{link} {at} ASM is {' and '.join(parts)}."]
+    return [f"{at.capitalize()} ASM is, [of {len(over) + 1} methods]{link}, {' and '.join(parts)}."]
 
 
 def settings(results: Results) -> list[Row]:

@@ -104,14 +104,13 @@ def _mean(estimates: list[Estimate]) -> float:
     return sum(e.mean for e in estimates) / max(len(estimates), 1)
 
 
-def summed(estimates: list[Estimate]) -> str | None:
+def summed(estimates: list[Estimate], form: str = "{:+.1f} ({:+.1f} to {:+.1f}), {} / {}") -> str | None:
     """Mean, range, and in how many settings above / below."""
     if not estimates:
         return None
     means = [e.mean for e in estimates]
-    mean, low, high = (round(v, 1) + 0.0 for v in (_mean(estimates), min(means), max(means)))
-    above, below = (sum(e.side == side for e in estimates) for side in (1, -1))
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f}), {above} / {below}"
+    span = (round(v, 1) + 0.0 for v in (_mean(estimates), min(means), max(means)))
+    return form.format(*span, *(sum(e.side == side for e in estimates) for side in (1, -1)))
 
 
 def _chosen(found: list[Regime]) -> dict[str, int]:
@@ -133,8 +132,14 @@ def findings(results: Results) -> list[str]:
     compared = [(ASM, "baseline", "the baseline")] if ASM in made else []
     lines = []
     for name, method, words in [*compared, *((name, "asm", "ASM") for name in best)]:
-        known = {said: summed(_over(made[name], measure, method)) for measure, said in MEASURES.items()}
-        over = names.joined(f"{points} in {said}" for said, points in known.items() if points)
-        said = f"{name} less {words}, over {len(made[name])} settings: {over} (points, lowest to highest"
-        lines.append(f"{said}, settings above / below; [table](#table_rules)).")
+        known = [
+            summed(
+                _over(made[name], measure, method),
+                f"{{:+.1f}} points of {said} ({{:+.1f}} to {{:+.1f}}; above it in {{}}, below it in {{}})",
+            )
+            for measure, said in MEASURES.items()
+        ]
+        over = " and ".join(points for points in known if points)
+        said = f"Over {len(made[name])} settings {name} differs from {words} by {over}"
+        lines.append(f"{said} ([table](#table_rules)).")
     return lines

@@ -145,10 +145,14 @@ def test_validation_chooses_where_there_is_any(root):
 
 def test_what_is_said_rests_on_the_leads(root):
     said = " ".join(page.verdict(read(root)))
-    asm = r"-1\.[78] \(-7\.0 to \+7\.0\), 1 / 3 in"  # 7, -6, -1 and -7
-    assert re.search(rf"less the baseline, over 4 settings: {asm} accuracy and {asm} mean class", said)
-    rule = "+2.8 (-2.0 to +6.0), 3 / 1"
-    assert f"λ_max 0 less ASM, over 4 settings: {rule} in accuracy and {rule} in mean class" in said
+    span = r"\(-7\.0 to \+7\.0; above it in 1, below it in 3\)"  # 7, -6, -1 and -7
+    asm = " and ".join(
+        rf"-1\.[78] points of {measure} {span}" for measure in ("accuracy", "mean class accuracy")
+    )
+    assert re.search(f"Over 4 settings {regimes.ASM} differs from the baseline by {asm} ", said)
+    span = "(-2.0 to +6.0; above it in 3, below it in 1)"
+    rule = f"+2.8 points of accuracy {span} and +2.8 points of mean class accuracy {span}"
+    assert f"Over 4 settings λ_max 0 differs from ASM by {rule} " in said
     assert len(page.verdict(read(root))) <= 5
 
 

@@ -132,17 +132,17 @@ def ranked(tmp_path):
 
 def test_the_verdict_is_in_both_measures_and_ranks_over_the_same_seeds(ranked):
     said = page.verdict(ranked)
-    over = "+16.0 points (95 % interval +16.0 to +16.0, 2 seeds)"
+    over = "+16.0 points, 95 % interval +16.0 to +16.0, 2 seeds"
     assert said[0] == (
-        "[At 30 % noise](#lead-ferplus-n30) (ferplus) ASM reaches 90.0 % accuracy, the baseline 71.0 %: "
-        f"{over}; and 85.0 % mean class accuracy, the baseline 66.0 %: {over}. The paper's lead in accuracy "
-        "is +6.9."
+        "[At 30 % noise](#lead-ferplus-n30) (ferplus) ASM reaches 90.0 % accuracy (the baseline 71.0 %: "
+        f"{over}) and 85.0 % mean class accuracy (the baseline 66.0 %: {over}). In the paper ASM leads by "
+        "6.9 points of accuracy."
     )
     # over the two shared seeds EAC is 2 +- 12.7 above; MAN and SCN, -0.5 and -0.05, are not, though the third
     # seed lifts ASM above all
-    rank = "(the first, EAC, less ASM +2.0: 95 % interval -10.7 to +14.7, 2 seeds)"
+    rank = "(EAC, the first, differs from it by +2.0 points, 95 % interval -10.7 to +14.7, 2 seeds)"
     assert said[-1] == (
-        "[Of 5 methods](#table1-ferplus-asm) at 30 % noise ASM is "
+        "At 30 % noise ASM is, [of 5 methods](#table1-ferplus-asm), "
         f"number 2 in accuracy {rank} and number 2 in mean class accuracy {rank}."
     )
     assert len(said) <= 5

@@ -108,7 +108,7 @@ def test_the_mean_class_accuracy_has_a_table_of_the_same_form_without_the_papers
 def test_rendered_faces_stand_beside_the_papers_raf_db(loaded):
     table = tables.table1(loaded)
     assert row(table, Method="ASM")["30 %"].paper == 85.66
-    assert table.note.endswith("the paper's: on RAF-DB.")
+    assert table.note.endswith("the paper's numbers on RAF-DB.")
 
 
 def test_the_papers_numbers_stand_beside_symmetric_noise_alone(many, write, tmp_path):

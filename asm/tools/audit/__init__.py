@@ -1,8 +1,8 @@
-"""Which labels of your data look wrong, which faces ambiguous: audit.csv, and audit.html to review them.
+"""Ranks the labels of a data set, the likeliest wrong one first: audit.csv, and audit.html to review them.
 
-Networks judge faces that they were not trained on (cross-validation, ASM on features of a frozen
-face-recognition network, which `pip install '.[faces]'` brings). An interrupted audit goes on where it was;
-faces and features are computed once, in OUT/cache.
+Every face is judged by networks that were not trained on it (cross-validation with ASM, on features of a
+frozen face-recognition network, which `pip install '.[faces]'` brings). An interrupted audit resumes; aligned
+faces and features are kept in OUT/cache. Defaults stand in brackets.
 
   python -m asm audit data/raw/mine
   python -m asm audit data/raw/ferplus --source ferplus --align pad=0.25 upscale=2
@@ -17,7 +17,7 @@ from asm.tools import values
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, nargs="?", help="folder of the data set")
-    parser.add_argument("--source", default="folder", help="how it is read: a file of asm/datasets (folder)")
+    parser.add_argument("--source", default="folder", help="a file of asm/datasets that reads it (folder)")
     parser.add_argument(
         "--options", nargs="+", default=[], metavar="KEY=VALUE", help="of the source, as in a profile"
     )
@@ -26,17 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="as in params.yaml; pad=0.25 upscale=2 for small, tight crops, detect=false for aligned faces",
+        help="as in params.yaml: pad=0.25 upscale=2 for small or tight crops, detect=false for aligned faces",
     )
-    parser.add_argument("--folds", type=int, default=5, help="networks to train, each without a part (5)")
+    parser.add_argument("--folds", type=int, default=5, help="parts, each judged by the others (5)")
     parser.add_argument(
         "--from",
         dest="run_folder",
         type=Path,
         metavar="RUN",
-        help="take the probabilities of a trained cell, <profile>/runs/<cell>, and its faces",
+        help="audit a trained cell, <profile>/runs/<cell>, by the probabilities that it stored",
     )
-    parser.add_argument("--out", type=Path, default=Path("audit"), help="folder for the results (audit/)")
+    parser.add_argument("--out", type=Path, default=Path("audit"), help="folder for the results (audit)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     from asm.tools.audit import auditing
 
     if (args.data is None) == (args.run_folder is None):
-        raise InputError("audit: name a data set's folder, or a run by --from, and not both")
+        raise InputError("audit: name either a data set's folder, or a run by --from")
     if args.folds < 2:
         raise InputError(f"audit: --folds: expected 2 or more, found {args.folds}")
     if args.run_folder is not None:

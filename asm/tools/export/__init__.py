@@ -1,9 +1,10 @@
-"""A trained run as one file that other programs load: pixels in, class probabilities out.
+"""Writes a trained run as one file that other programs can load: pixels in, class probabilities out.
 
 Normalisation and all networks are inside. Input: aligned faces, uint8 [N, S, S, 3] RGB; output:
-probabilities, float32 [N, K]. Classes, thresholds, data set and the licence of the initial weights are in the
-file's metadata. It is compared with PyTorch before it gets its name. ONNX needs `pip install '.[onnx]'`;
-`compact` is safetensors in half precision without dlib's frozen network, which its readers have installed.
+probabilities, float32 [N, K]. The metadata holds the classes, thresholds, data set and the licence of the
+initial weights. The file is written only if it agrees with PyTorch. ONNX needs `pip install '.[onnx]'`;
+`compact` is safetensors in half precision without dlib's frozen network, which its readers must have
+installed. Defaults stand in brackets.
 
   python -m asm export runs/synthetic_n30_asm_s0 --format onnx
 """
@@ -14,11 +15,11 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run's folder: <profile>/runs/<cell>")
-    parser.add_argument("--format", choices=("onnx", "safetensors", "compact"), default="onnx")
+    parser.add_argument("--format", choices=("onnx", "safetensors", "compact"), default="onnx", help="(onnx)")
     parser.add_argument(
-        "--temperature", type=float, default=1.0, help="scale the probabilities by it, above 1: less sure (1)"
+        "--temperature", type=float, default=1.0, help="above 1 makes the probabilities less sure (1)"
     )
-    parser.add_argument("--out", type=Path, help="the file (<cell>.onnx or .safetensors, here)")
+    parser.add_argument("--out", type=Path, help="the file (<cell>.onnx or <cell>.safetensors)")
 
 
 def run(args: argparse.Namespace) -> None:

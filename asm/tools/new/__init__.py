@@ -1,8 +1,8 @@
-"""A profile for your own faces: looks at them, writes profiles/NAME, says how long it will take.
+"""Looks at your own faces, writes a profile for them, profiles/NAME, and says how long it will take.
 
-The folder is read by the source whose files are there: class folders or csv files, RAF-DB, FER+, AffectNet.
-Nothing is overwritten. On a CPU heads are trained on features of dlib's frozen face-recognition network, on a
-GPU all layers of it.
+The folder's layout is told by its files: class folders or csv files, RAF-DB, FER+, AffectNet. Nothing is
+overwritten. On a CPU the profile trains heads on features of dlib's frozen face-recognition network, on a GPU
+all layers of that network. Defaults stand in brackets.
 
   python -m asm new mine data/raw/mine
   python -m asm new mine data/raw/mine --methods asm baseline --noises 0 --seeds 0 1 2 --options folds=5
@@ -15,16 +15,16 @@ from asm.tools import values
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="of the profile: a-z, 0-9, _ and -")
-    parser.add_argument("data", type=Path, help="folder of the data set, in the clone")
-    parser.add_argument("--source", help="how it is read: a file of asm/datasets (told by its files)")
+    parser.add_argument("name", help="name of the profile: a-z, 0-9, _ and -")
+    parser.add_argument("data", type=Path, help="folder of the data set, inside the clone")
+    parser.add_argument("--source", help="a file of asm/datasets that reads it (told by its files)")
     several = {"nargs": "+", "default": [], "metavar": "KEY=VALUE"}
     parser.add_argument(
-        "--options", **several, help="of the source, as in a profile: test_share=0.2, folds=5"
+        "--options", **several, help="of the source, as in a profile: test_share=0.2 or folds=5"
     )
-    parser.add_argument("--align", **several, help="as in params.yaml (measured on 50 images)")
+    parser.add_argument("--align", **several, help="as in params.yaml (what finds most faces in 50 images)")
     parser.add_argument("--methods", nargs="+", help="files of asm/methods (the baseline and four others)")
-    parser.add_argument("--noises", nargs="+", type=float, help="shares of labels made wrong (0 0.3)")
+    parser.add_argument("--noises", nargs="+", type=float, help="shares of labels to make wrong (0 0.3)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="(0)")
     parser.add_argument("--backbone", default="dlib29", help="a file of asm/parts/backbones (dlib29)")
     parser.add_argument(

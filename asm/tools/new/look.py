@@ -200,7 +200,7 @@ def _alignment(images: Sequence[np.ndarray], device: str) -> tuple[dict[str, Any
     looked, (plain, border), seconds = _faces_of(images, device)
     said = f"MTCNN finds a face in {plain} of {looked} drawn images, with a border (pad, upscale) in {border}"
     if 2 * max(plain, border) < looked:
-        return {"detect": False}, 0.0, f"{said}: too few to align by"
+        return {"detect": False}, 0.0, f"{said}: too few, so they are taken as aligned"
     return (dict(BORDER), seconds[1], said) if border > plain else ({}, seconds[0], said)
 
 
@@ -240,7 +240,7 @@ def _notes(dataset: FaceDataset, seen: _Seen, drawn: bool) -> Iterator[str]:
         apart = sum(table["true"].iloc[rows].nunique() > 1 for rows in twins)
         across = sum(table["split"].iloc[rows].nunique() > 1 for rows in twins)
         same = " = ".join(paths[row] for row in twins[0])
-        said = f"images that are there more than once: {len(twins)}, such as {same}"
+        said = f"images that occur more than once: {len(twins)}, such as {same}"
         yield f"{said}; {apart} with different labels, {across} in training and test"
     yield from _spelling(dataset)
     train = np.bincount(table["true"][table["split"] == "train"], minlength=len(classes))
@@ -250,7 +250,7 @@ def _notes(dataset: FaceDataset, seen: _Seen, drawn: bool) -> Iterator[str]:
     tested = int((table["split"] == "test").sum())
     if tested < 1000:
         half = 196 * (0.7 * 0.3 / tested) ** 0.5  # of the 95 % interval, in points, at 70 %
-        note = f"{tested} test images tell an accuracy of 70 % to within {half:.1f} points"
+        note = f"{tested} test images measure an accuracy of 70 % to within ± {half:.1f} points"
         yield note + ("; `--options folds=5` tests on all, in five times the time" if drawn else "")
 
 

@@ -1,11 +1,12 @@
-"""Expressions of every face in a photo, a folder of photos, or a video.
+"""Reads the expression of every face in a photo, a folder of photos, or a video.
 
-Writes OUT/predictions.csv and an annotated image of each photo; of a video, whose faces are followed from
+Writes OUT/predictions.csv, and an annotated copy of each photo; of a video, in which faces are followed from
 frame to frame, a picture of the probabilities over time. A face whose probability is below the threshold T_c
-of its class is said to be between two expressions. A video needs `pip install '.[video]'`.
+of its class is said to be between two expressions. Videos need `pip install '.[video]'`.
 
-The model is the one in the package, of FER+'s eight expressions (docs/model_card.md; it needs `pip install
-'.[faces]'`), unless another is named. EU law forbids inferring emotions at work and in schools.
+By default the model in the package tells FER+'s eight expressions apart (docs/model_card.md says how well);
+it needs `pip install '.[faces]'`. EU law forbids inferring emotions at work and in schools. Defaults stand in
+brackets.
 
   python -m asm predict photo.jpg
   python -m asm predict holiday/ --weights model.onnx
@@ -23,12 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights", type=Path, help="a run's folder, <profile>/runs/<cell>, or a file that `export` wrote"
     )
     which.add_argument(
-        "--model", type=Path, help="a profile (its folder, or its name below profiles/): its best run"
+        "--model", type=Path, help="take the best run of a profile: its folder, or its name below profiles/"
     )
-    parser.add_argument("--smallest", type=int, default=40, help="skip faces below so many pixels (40)")
-    parser.add_argument("--fps", type=float, default=2.0, help="frames read of each second of a video (2)")
-    parser.add_argument("--annotate", action="store_true", help="of a video: also write annotated.mp4")
-    parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder (predictions/)")
+    parser.add_argument("--smallest", type=int, default=40, help="skip faces of fewer pixels a side (40)")
+    parser.add_argument("--fps", type=float, default=2.0, help="frames to read of each second of a video (2)")
+    parser.add_argument("--annotate", action="store_true", help="also write annotated.mp4 of a video")
+    parser.add_argument("--out", type=Path, default=Path("predictions"), help="results (predictions)")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -43,7 +43,7 @@ def best_run(profile: Path) -> Path:
     run = max(found, key=lambda each: sum(found[each]))
     accuracy, mean = (100 * value for value in found[run])
     print(
-        f"model: {run}, of {len(found)} the best on validation images: accuracy {accuracy:.1f} %, "
+        f"model: {run}, the best of {len(found)} on validation images: accuracy {accuracy:.1f} %, "
         f"mean class accuracy {mean:.1f} %"
     )
     return run

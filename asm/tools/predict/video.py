@@ -78,9 +78,7 @@ def sampled(path: Path, fps: float) -> Iterator[tuple[float, np.ndarray]]:
         where = f"damaged after {time:.1f} s" if taken else "cannot be read as a video"
         raise InputError(f"{path}: {where} ({error})") from error
     if told - time > END:
-        raise InputError(
-            f"{path}: cut: it tells a duration of {told:.1f} s, its pictures end at {time:.1f} s"
-        )
+        raise InputError(f"{path}: cut off: it claims {told:.1f} s, its pictures end at {time:.1f} s")
 
 
 class Followed:
