@@ -73,6 +73,7 @@ def call(programs: Path, folder: Path, *words: str) -> str:
 def test_the_help_is_there_at_once_and_imports_nothing_heavy(installed, tmp_path):
     started = time.monotonic()
     printed = call(installed, tmp_path, "--help")
+    assert printed.startswith("usage: asm-fer ")  # what was typed
     assert [word for word in ("audit", "export", "predict") if word in printed] == [
         "audit",
         "export",
