@@ -19,8 +19,8 @@ from asm.basics.errors import InputError
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yields a temporary path to write to, which replaces `path` at the end; its folder is made. After a kill, a
-    full disk or an error `path` is what it was before.
+    """Yields a temporary path, which replaces `path` at the end; its folder is made. After a kill,
+    a full disk or an error `path` is what it was before.
 
     Raises:
         InputError: the disk is full or not writable.
