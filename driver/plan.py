@@ -22,6 +22,7 @@ from project import project
 
 from asm import datasets
 from asm.basics.errors import InputError, reported
+from asm.datasets.noise import given_labels
 from asm.grid.params import load_params
 from asm.grid.profile import Profile, load_profile
 from asm.grid.resolve import resolve_cell, write_configs
@@ -101,14 +102,19 @@ def _size(folder: Path) -> int:
 
 def missing(profile: Profile, home: Path, root: Path) -> list[str]:
     """The data and weights that the profile needs and that are not there, with where to get them."""
+    kinds = {(row.dataset, profile.noises[row.noise].kind) for row in profile.cells.values()}
     found = []
     for key, entry in profile.datasets.items():
-        if not entry.root.startswith("data/rendered"):
-            content = rehearse.rooted(entry.model_dump(), home)
-            try:
-                datasets.load(entry.source, Path(content["root"]), **content["options"])
-            except InputError as error:
-                found.append(f"datasets.{key}: {error}")
+        if entry.root.startswith("data/rendered"):
+            continue
+        content = rehearse.rooted(entry.model_dump(), home)
+        try:
+            dataset = datasets.load(entry.source, Path(content["root"]), **content["options"])
+            if (key, "original") in kinds:
+                train = dataset.table[dataset.table["split"] == "train"]
+                given_labels(train, dataset.classes, {"kind": "original"}, root)
+        except InputError as error:
+            found.append(f"datasets.{key}: {error}")
     for key, init in profile.inits.items():
         if isinstance(init, FromFile) and not (path := root / "data/raw/weights" / init.path).is_file():
             found.append(f"inits.{key}: {path} is not there: {init.where_to_get}")

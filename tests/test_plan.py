@@ -5,13 +5,16 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "driver"))
+import numpy as np
 import plan
 import pytest
 import rehearse
 from ledger import opened
+from made_layouts import write_ferplus
 from pretend_project import Project
 
 from asm.basics.errors import InputError
+from asm.datasets import ferplus
 from asm.grid.params import load_params
 from asm.grid.profile import load_profile
 from asm.grid.resolve import resolve_cell
@@ -80,6 +83,19 @@ def test_what_is_missing_is_named_with_where_to_get_it(tmp_path):
     }
     assert any("www.whdeng.cn" in line for line in found)
     assert any("published with the FER repositories" in line for line in found)
+
+
+def test_noise_that_the_data_cannot_give_is_missing_too(tmp_path):
+    """FER2013's own labels, of the profile ferplus, stand in Kaggle's file alone."""
+    face = np.zeros((112, 112, 3), np.uint8)
+    faces = {split: dict.fromkeys(ferplus.CLASSES, [face]) for split in ("train", "valid", "test")}
+    write_ferplus(tmp_path / "data/raw/ferplus", faces)
+    profile = load_profile(ROOT / "profiles" / "ferplus" / "profile.yaml")
+    home = tmp_path / "profiles" / "ferplus"
+    assert plan.missing(profile, home, tmp_path) == []
+    (tmp_path / "data/raw/ferplus" / ferplus.KAGGLE).unlink()
+    (line,) = plan.missing(profile, home, tmp_path)
+    assert line.startswith("datasets.ferplus7: noise: ") and "fer2013.csv" in line
 
 
 def test_stale_are_those_that_would_be_run_and_asking_changes_nothing(tmp_path, monkeypatch):

@@ -239,7 +239,8 @@ def _notes(dataset: FaceDataset, seen: _Seen, drawn: bool) -> Iterator[str]:
     if twins:
         apart = sum(table["true"].iloc[rows].nunique() > 1 for rows in twins)
         across = sum(table["split"].iloc[rows].nunique() > 1 for rows in twins)
-        same = " = ".join(paths[row] for row in twins[0])
+        worst = max(twins, key=lambda rows: table[["true", "split"]].iloc[rows].nunique().tolist())
+        same = " = ".join(paths[row] for row in worst)
         said = f"images that occur more than once: {len(twins)}, such as {same}"
         yield f"{said}; {apart} with different labels, {across} in training and test"
     yield from _spelling(dataset)
@@ -261,7 +262,8 @@ def _spelling(dataset: FaceDataset) -> Iterator[str]:
     for name, few in known:
         for other, many in known:
             if few <= FEW * many and _spelt_alike(name.casefold(), other.casefold()):
-                yield f"{name} ({few} images) is spelt like {other} ({many}): are they one? rename its folder"
+                said = f"{name} ({few} images) is spelt like {other} ({many})"
+                yield f"{said}: are they one? move its images there"
 
 
 def _spelt_alike(name: str, other: str) -> bool:
