@@ -33,9 +33,10 @@ from asm.parts.weights.base import FromFile
 class Estimate:
     """Seconds and bytes of a profile's stages, from what its rehearsal found."""
 
-    def __init__(self, configs: dict[str, CellConfig], found: dict[str, Any]) -> None:
+    def __init__(self, profile: Profile, configs: dict[str, CellConfig], found: dict[str, Any]) -> None:
         self.configs, self.found = configs, found
-        self.kind = {cell: kept for kept, row in found["cells"].items() for cell in row["stands_for"]}
+        known = {row["kind"]: kept for kept, row in found["cells"].items()}
+        self.kind = {cell: known.get(rehearse.kind(profile, config)) for cell, config in configs.items()}
         self.stages: dict[str, dict[str, Any]] = found["stages"]
 
     def seconds(self, stage: str) -> float | None:
@@ -58,7 +59,7 @@ class Estimate:
 
     def cell(self, cell: str, folds: int = 0) -> float | None:
         """Seconds of a cell's training; with `folds` of as many without a fold each."""
-        config, kept = self.configs[cell], self.kind.get(cell)
+        config, kept = self.configs[cell], self.kind[cell]
         row, measured = self.found["cells"].get(kept, {}), self.stages.get(f"train@{kept}", {})
         counts = self.stages.get(f"align@{config.dataset}", {}).get("whole")
         if row.get("error", "none") is not None or not counts or "evaluated" not in measured:
@@ -87,7 +88,7 @@ class Estimate:
         return {kind: size for kind, size in found.items() if size}
 
     def _run(self, cell: str) -> float:
-        row = self.found["cells"].get(self.kind.get(cell), {})
+        row = self.found["cells"].get(self.kind[cell], {})
         counts = self.stages.get(f"align@{self.configs[cell].dataset}", {}).get("whole")
         if row.get("error", "none") is not None or not counts:
             return 0.0
@@ -146,7 +147,8 @@ def told(stale: Iterable[str], estimate: Estimate, slots: int) -> list[str]:
             f"{longest.partition('@')[2] or group} {_time(each[longest])}"
         )
     lines += [
-        f"  {group}: {number}, of which the rehearsal says nothing" for group, number in unknown.items()
+        f"  {group}: {number}, of which the rehearsal says nothing: they failed there, or have changed since"
+        for group, number in unknown.items()
     ]
     total, longest = sum(seconds.values()), max(seconds.values(), default=0.0)
     return [*lines, f"in all {_time(total)}; {slots} at once: {_time(max(total / slots, longest))}"]
@@ -181,7 +183,7 @@ def plan(name: str, root: Path, slots: int | None) -> list[str]:
         found = rehearse.read(name, root)
     except InputError as error:
         return [*lines, f"how long that takes is not known: {error}"]
-    estimate = Estimate(configs, found)
+    estimate = Estimate(profile, configs, found)
     where = next(
         (row["device"] for row in found["stages"].values() if row["device"] != "cpu"), "a CPU's core"
     )

@@ -65,13 +65,17 @@ def prepare(name: str, root: Path, side: int | None) -> Path:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.rmtree(folder / ".dvc" / "cache", ignore_errors=True)
         batch = max(resolve_cell(params, profile, cell).training.batch_size for cell in profile.cells)
+        rows = {
+            cell: {"kind": kind(profile, resolve_cell(params, profile, cell)), "stands_for": stands}
+            for cell, stands in kinds.items()
+        }
         images = math.ceil(batch * BATCHES[profile.training.input])
         for path, text in {
             ".dvc/config": CONFIG,
             "params.yaml": dump_yaml(values),
             "profile.yaml": dump_rows(content),
             "dvc.yaml": pipeline(root, images),
-            KINDS: json.dumps(kinds, indent=1),
+            KINDS: json.dumps(rows, indent=1),
             "data/rendered/README.md": "Rendered faces, where the profile has some.\n",
         }.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -137,8 +141,7 @@ def _kinds(profile: Profile, configs: dict[str, CellConfig]) -> Iterator[tuple[s
     its kind."""
     groups: dict[str, list[str]] = {}
     for cell, config in configs.items():
-        noise = profile.noises[profile.cells[cell].noise]
-        groups.setdefault(json.dumps([noise.kind, noise.path, kind(config)]), []).append(cell)
+        groups.setdefault(kind(profile, config), []).append(cell)
     headline = profile.headline
     named = {*profile.out_of_sample, *profile.tsne, headline.baseline, headline.asm}
     for cells in groups.values():
@@ -146,9 +149,10 @@ def _kinds(profile: Profile, configs: dict[str, CellConfig]) -> Iterator[tuple[s
         yield max(cells, key=lambda cell: (cell in named, rate[cell])), cells
 
 
-def kind(config: CellConfig) -> Any:
+def kind(profile: Profile, config: CellConfig) -> str:
     """What of a cell decides which code is run and how much memory it takes: the seed and the noise's name do
     not, and of a number that is no size (a rate, a weight) only whether it is zero."""
+    noise = profile.noises[config.noise]
 
     def reduced(value: Any) -> Any:
         if isinstance(value, dict):
@@ -157,7 +161,8 @@ def kind(config: CellConfig) -> Any:
             return [reduced(each) for each in value]
         return bool(value) if isinstance(value, float) else value
 
-    return reduced(config.model_dump(exclude={"cell", "seed", "noise", "code"}))
+    content = config.model_dump(exclude={"cell", "seed", "noise", "code"})
+    return json.dumps([noise.kind, noise.path, reduced(content)])
 
 
 def stretches(config: CellConfig) -> list[int]:
@@ -220,8 +225,8 @@ def conclude(folder: Path, driver: Driver, started: float) -> bool:
     }
     kinds = read_json(folder / KINDS, "rehearse again")
     cells = {
-        cell: {"stands_for": stands, **_outcome(folder, driver, cell, measured.get(f"train@{cell}", {}))}
-        for cell, stands in kinds.items()
+        cell: row | _outcome(folder, driver, cell, measured.get(f"train@{cell}", {}))
+        for cell, row in kinds.items()
     }
     result = {
         "profile": folder.name,

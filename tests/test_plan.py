@@ -24,9 +24,10 @@ PARAMS = load_params(ROOT / "params.yaml")
 WHOLE = {"train": 12_000, "test": 3_000}
 
 
-def estimate(name: str) -> plan.Estimate:
+def estimate(name: str, **changed: int) -> plan.Estimate:
     """Of a rehearsal that trained each kind of cell on 300 images, and evaluated 200, on a machine that takes
-    1 ms an image in the first stretch, 2 ms in the second, ..., 0.5 ms to evaluate one, 5 s to start."""
+    1 ms an image in the first stretch, 2 ms in the second, ..., 0.5 ms to evaluate one, 5 s to start;
+    `changed` since: keys of the profile's training."""
     profile = load_profile(ROOT / "profiles" / name / "profile.yaml")
     configs = {cell: resolve_cell(PARAMS, profile, cell) for cell in profile.cells}
     _, _, kinds = rehearse.derived(PARAMS, profile, ROOT, None)
@@ -34,15 +35,17 @@ def estimate(name: str) -> plan.Estimate:
     for kept, stands_for in kinds.items():
         each = [0.009, *(0.001 * k for k in range(1, len(rehearse.stretches(configs[kept])) + 1))]
         files = {"weights.safetensors": 1000, "train_predictions.npz": 300}
-        cells[kept] = {"stands_for": stands_for, "error": None, "images": 300, "seconds_an_image": each}
-        cells[kept]["files"] = files
+        cells[kept] = {"kind": rehearse.kind(profile, configs[kept]), "stands_for": stands_for}
+        cells[kept] |= {"error": None, "images": 300, "seconds_an_image": each, "files": files}
         busy = 5 + 300 * sum(each) + 0.0005 * (len(each) * 200 + 300)
         stages[f"train@{kept}"] = {"busy_seconds": busy, "evaluation_seconds": 0.0005, "evaluated": 200}
         stages[f"evaluate@{kept}"] = {"busy_seconds": 3.0}
     for key in profile.datasets:
         aligned = {"whole": WHOLE, "images": 500, "reading_seconds": 2.0, "work_seconds": 5.0}
         stages[f"align@{key}"] = aligned
-    return plan.Estimate(configs, {"cells": cells, "stages": stages, "folds": 5, "slots": 2})
+    now = profile.model_copy(update={"training": profile.training.model_copy(update=changed)})
+    configs = {cell: resolve_cell(PARAMS, now, cell) for cell in now.cells}
+    return plan.Estimate(now, configs, {"cells": cells, "stages": stages, "folds": 5, "slots": 2})
 
 
 def test_a_cell_takes_what_its_stretches_take():
@@ -70,6 +73,7 @@ def test_what_the_rehearsal_does_not_tell_is_told_apart():
     lines = plan.told(cells, found, slots=4)
     assert any("train: 1, of which the rehearsal says nothing" in line for line in lines)
     assert any("longest rafdb_n20_scn_s1" in line for line in lines)
+    assert estimate("paper", width=32).seconds("train@rafdb_n20_asm_s1") is None  # changed since
     longest = found.seconds("train@rafdb_n20_scn_s1")
     assert lines[-1].endswith(f"4 at once: {plan._time(longest)}")  # no shorter than its longest stage
 
@@ -88,14 +92,15 @@ def test_what_is_missing_is_named_with_where_to_get_it(tmp_path):
 def test_noise_that_the_data_cannot_give_is_missing_too(tmp_path):
     """FER2013's own labels, of the profile ferplus, stand in Kaggle's file alone."""
     face = np.zeros((112, 112, 3), np.uint8)
-    faces = {split: dict.fromkeys(ferplus.CLASSES, [face]) for split in ("train", "valid", "test")}
+    faces = {split: {name: [face] for name in ferplus.CLASSES} for split in ("train", "valid", "test")}
     write_ferplus(tmp_path / "data/raw/ferplus", faces)
     profile = load_profile(ROOT / "profiles" / "ferplus" / "profile.yaml")
     home = tmp_path / "profiles" / "ferplus"
     assert plan.missing(profile, home, tmp_path) == []
     (tmp_path / "data/raw/ferplus" / ferplus.KAGGLE).unlink()
     (line,) = plan.missing(profile, home, tmp_path)
-    assert line.startswith("datasets.ferplus7: noise: ") and "fer2013.csv" in line
+    assert line.startswith("datasets.ferplus7: noise: ")
+    assert "fer2013.csv" in line
 
 
 def test_stale_are_those_that_would_be_run_and_asking_changes_nothing(tmp_path, monkeypatch):
