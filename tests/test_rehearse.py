@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "driver"))
 import measured
 import numpy as np
 import pandas as pd
+import plan
 import pytest
 import rehearse
 from ledger import opened
@@ -216,6 +217,10 @@ def test_a_rehearsal_goes_on_after_mistakes_and_names_them(tmp_path):
         assert word in told, word
     assert found["cells"]["right"]["peak_gb"] > 0
     assert len(found["cells"]["right"]["seconds_an_image"]) == 3
+    mine, params = load_profile(folder / "profile.yaml"), load_params(tmp_path / "params.yaml")
+    told_of = plan.Estimate(mine, {cell: resolve_cell(params, mine, cell) for cell in mine.cells}, found)
+    assert told_of.seconds("train@right") > 0
+    assert told_of.seconds("train@huge") is None
     assert not {"runs", "data", "reports", "dvc.lock", "configs"} & {path.name for path in folder.iterdir()}
 
     (folder / "profile.yaml").write_text(MISTAKEN.replace("hidden: [65536, 65536, 64]", "hiden: 4"))
