@@ -100,6 +100,12 @@ def test_another_torch_takes_its_own_cuda_libraries(checkout):
     pins = (checkout.path / ".venv/constraints.txt").read_text().splitlines()
     assert [pin for pin in pins if pin.startswith(("torch", "nvidia", "triton", "sympy"))] == ["torch==2.8.0"]
     assert "numpy==" in "".join(pins)
+    installs = "-m pip install"
+    assert installs in " ".join(checkout.calls())
+    checkout.make("profiles", "TORCH=2.8.0")
+    assert installs not in " ".join(checkout.calls())
+    checkout.make("profiles", "TORCH=2.9.0")
+    assert installs in " ".join(checkout.calls())
 
 
 def test_portable_reaches_the_stages(checkout):
