@@ -25,8 +25,8 @@ environment:
 	@test -x "$(env)/bin/asm-fer" || { echo "error: $(env): this software is not installed there: \
 	pip install --constraint constraints.txt --editable '.[dev]' (uv: uv pip install, likewise)"; exit 1; }
 
-# The environment, from pinned versions, or with TORCH=version instead of the pinned one. The stamp says which was asked for, and
-# an interrupted installation starts again. pip's temporary files, 3 GB, lie in it: /tmp may be small, or memory.
+# The environment, from pinned versions, or with TORCH=version instead of the pinned one. The stamp says which was asked
+# for, and an interrupted installation starts again. pip's temporary files, 3 GB, lie in it: /tmp may be small, or memory.
 .venv/installed: pyproject.toml constraints.txt $(if $(TORCH),$(shell grep -qsx 'torch==$(TORCH)' .venv/installed || echo other-torch))
 	test -x .venv/bin/python || { $(PYTHON) -c "$$python_needed" && { $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }; }; }
 	.venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip
