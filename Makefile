@@ -25,15 +25,15 @@ environment:
 	@test -x "$(env)/bin/asm-fer" || { echo "error: $(env): this software is not installed there: \
 	pip install --constraint constraints.txt --editable '.[dev]' (uv: uv pip install, likewise)"; exit 1; }
 
-# The environment, from pinned versions, or with TORCH=version instead of the pinned one. The stamp makes an interrupted
-# installation start again. pip's temporary files, 3 GB, lie in it: /tmp may be small, or memory.
-.venv/installed: pyproject.toml constraints.txt $(if $(TORCH),other-torch)
+# The environment, from pinned versions, or with TORCH=version instead of the pinned one. The stamp says which was asked
+# for, and an interrupted installation starts again. pip's temporary files, 3 GB, lie in it: /tmp may be small, or memory.
+.venv/installed: pyproject.toml constraints.txt $(if $(TORCH),$(shell grep -qsx 'torch==$(TORCH)' .venv/installed || echo other-torch))
 	test -x .venv/bin/python || { $(PYTHON) -c "$$python_needed" && { $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }; }; }
 	.venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip
 	$(if $(TORCH),grep -vE '^(torch|torchvision|triton|sympy|nvidia-.*|cuda-.*)==' constraints.txt >.venv/constraints.txt && \
 	  echo 'torch==$(TORCH)' >>.venv/constraints.txt,cp constraints.txt .venv/constraints.txt)
 	TMPDIR="$(CURDIR)/.venv" .venv/bin/python -m pip install --quiet --constraint .venv/constraints.txt --editable '.[dev]'
-	touch $@
+	echo 'torch==$(TORCH)' >$@
 
 define python_needed
 import sys

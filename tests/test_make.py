@@ -100,6 +100,10 @@ def test_another_torch_takes_its_own_cuda_libraries(checkout):
     pins = (checkout.path / ".venv/constraints.txt").read_text().splitlines()
     assert [pin for pin in pins if pin.startswith(("torch", "nvidia", "triton", "sympy"))] == ["torch==2.8.0"]
     assert "numpy==" in "".join(pins)
+    checkout.calls()
+    for version, installs in [("2.8.0", False), ("2.9.0", True)]:
+        checkout.make("profiles", f"TORCH={version}")
+        assert any("-m pip install" in call for call in checkout.calls()) == installs
 
 
 def test_portable_reaches_the_stages(checkout):
