@@ -23,6 +23,7 @@ VARS = """\
 vars:
   - home: ../..
     params: ../../params.yaml
+    shown: configs/params.yaml # DVC cannot read a past version of a file outside
     profile: profile.yaml
     instances: cells.yaml
   - cells.yaml
