@@ -50,12 +50,15 @@ SETTINGS = {
     "distributed.admin.tick.interval": "1s",
     "distributed.comm.timeouts.connect": "60s",
 }
-# Prints a line for each GPU that computes.
+# Prints a line for each GPU that computes: its place in CUDA_VISIBLE_DEVICES.
 PROBE = """
 import torch
 for number in range(torch.cuda.device_count()):
-    torch.ones(1, device=f"cuda:{number}").add(1).item()
-    print("computes:", number)
+    try:
+        torch.ones(1, device=f"cuda:{number}").add(1).item()
+        print("computes:", number)
+    except RuntimeError as error:
+        print("torch.Error:", error, file=__import__("sys").stderr)
 """
 ASKED = 120  # seconds that nvidia-smi, torch and a cluster's scheduler have to answer: some never do
 SILENT = 60.0  # seconds without a worker after which the user is told
@@ -194,8 +197,12 @@ def gpus(say: Callable[[str], None]) -> list[str]:
         why = f"nvidia-smi: {' '.join((told + errors).split())[:300]}" if status else ""
     usable = names
     if names:
-        _, told, errors = asked([sys.executable, "-c", PROBE])
-        usable = names[: len(re.findall("^computes: ", told, re.MULTILINE))]
+        # in this order: by itself torch numbers them by speed
+        _, told, errors = asked(
+            ["env", f"CUDA_VISIBLE_DEVICES={','.join(names)}", sys.executable, "-c", PROBE]
+        )
+        computing = told.splitlines()
+        usable = [name for number, name in enumerate(names) if f"computes: {number}" in computing]
         if len(usable) < len(names):
             said = re.search(r"^\S.*(Error|Warning): (.*)", errors, re.MULTILINE)
             why = f"torch: {said[2] if said else 'it finds no more'}"

@@ -146,6 +146,7 @@ def test_from_a_folder_to_a_ranked_list_and_again_without_computing_features(tmp
         ([], "name a data set's folder, or a run"),
         (["nowhere"], "not found at nowhere"),
         (["nowhere", "--folds", "1"], "--folds: expected 2 or more, found 1"),
+        (["nowhere", "--out", "nowhere/audit"], "--out nowhere/audit lies in the data set's own folder"),
         (["nowhere", "--options", "classes"], "--options: expected KEY=VALUE, found 'classes'"),
         (["nowhere", "--align", "pads=1"], "audit: --align: pads: unknown key"),
         (["nowhere", "--source", "fer"], "unknown data set source 'fer'"),
@@ -191,3 +192,6 @@ def test_a_run_is_audited_by_its_own_probabilities(tmp_path):
     assert table["id"][0] == "i9"
     assert table["subset"].tolist() == ["noisy"] + ["clean"] * 9
     assert table.set_index("id")["suggested"]["i6"] == "anger"
+    (run / "run.json").write_text(json.dumps(info | {"classes": CLASSES[::-1]}))
+    with pytest.raises(SystemExit, match=r"of the classes joy, fear, anger, but .* now has anger, fear, joy"):
+        main(["audit", "--from", str(run), "--out", str(tmp_path / "out")])

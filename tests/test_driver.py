@@ -219,34 +219,40 @@ def test_an_environment_that_was_moved_is_told(tmp_path, capsys):
     assert f"{tmp_path / 'moved'}: was moved here; `dvc`" in capsys.readouterr().err
 
 
+TORCH = """\
+import os, types
+names = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+cuda = types.SimpleNamespace(device_count=lambda: len(names))
+def ones(count, device):
+    if names[int(device.removeprefix("cuda:"))] not in COMPUTING:
+        raise RuntimeError("too old a driver")
+    return types.SimpleNamespace(add=lambda other: types.SimpleNamespace(item=lambda: 2))
+"""
+
+
 @pytest.mark.parametrize(
-    ("chosen", "smi", "computing", "found", "said"),
+    ("chosen", "smi", "found", "said"),
     [
-        (None, None, 0, [], ""),
-        (None, "echo GPU-a; echo GPU-b", 2, ["GPU-a", "GPU-b"], ""),
-        ("0,2", "exit 1", 2, ["0", "2"], ""),
-        ("", "echo GPU-a", 1, [], ""),
-        (
-            None,
-            "echo it failed; echo no driver >&2; exit 9",
-            0,
-            [],
-            "nvidia-smi: it failed no driver",
-        ),
-        (None, "echo GPU-a; echo GPU-b", 1, ["GPU-a"], "can be used: 1 of 2 (torch: too old a driver)"),
-        ("7", None, 0, [], "can be used: 0 of 1 (torch: too old a driver)"),
+        (None, None, [], ""),
+        (None, "echo GPU-a; echo GPU-b", ["GPU-a", "GPU-b"], ""),
+        ("0,2", "exit 1", ["0", "2"], ""),
+        ("", "echo GPU-a", [], ""),
+        (None, "echo it failed; echo no driver >&2; exit 9", [], "nvidia-smi: it failed no driver"),
+        (None, "echo GPU-a; echo GPU-b", ["GPU-a"], "can be used: 1 of 2 (torch: too old a driver)"),
+        (None, "echo GPU-a; echo GPU-b", ["GPU-b"], "can be used: 1 of 2 (torch: too old a driver)"),
+        ("7", None, [], "can be used: 0 of 1 (torch: too old a driver)"),
     ],
 )
-def test_gpus_are_those_that_torch_can_compute_on(tmp_path, monkeypatch, chosen, smi, computing, found, said):
+def test_gpus_are_those_that_torch_can_compute_on(tmp_path, monkeypatch, chosen, smi, found, said):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen or "")
     if chosen is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     if smi:
         (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{smi}\n")
         (tmp_path / "nvidia-smi").chmod(0o755)
+    (tmp_path / "torch.py").write_text(TORCH.replace("COMPUTING", str(found)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    torch = f"print('computes: 0\\n' * {computing}); exit('RuntimeError: too old a driver\\n  more')"
-    monkeypatch.setattr(workers, "PROBE", torch)
     told: list[str] = []
     assert workers.gpus(told.append) == found
     assert said in " ".join(told)

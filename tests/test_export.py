@@ -113,6 +113,9 @@ def test_what_cannot_be_exported_or_read_is_an_error(runs, tmp_path):
         main(["export", str(runs["pixels"]), "--out", str(tmp_path / "model.safetensors")])
     with pytest.raises(SystemExit, match=r"^error: .*run\.json: not found"):
         main(["export", str(tmp_path)])
+    weights = runs["pixels"] / "weights.safetensors"
+    with pytest.raises(SystemExit, match=r"^error: --out .*: lies in the run's own folder"):
+        main(["export", str(runs["pixels"]), "--format", "safetensors", "--out", str(weights)])
     for name in ("a.onnx", "a.safetensors"):
         (tmp_path / name).write_bytes(b"nothing of the kind")
         if name != "a.onnx" or "onnxruntime" in sys.modules:
@@ -198,6 +201,23 @@ def test_what_predict_wrote_is_not_read_again(runs, tmp_path):
     (tmp_path / "mine" / "images").mkdir()
     Image.new("L", (60, 60)).save(tmp_path / "mine" / "images" / "b.png")
     assert len(predict(runs["pixels"], tmp_path, tmp_path / "predictions")) == 2
+    # also where it is written beside the user's own images/, or where that folder is named
+    for images in (tmp_path / "mine", tmp_path / "mine" / "images"):
+        for _ in range(2):
+            assert len(predict(runs["pixels"], images, tmp_path / "mine")) == 1
+
+
+def test_photos_of_a_phone_are_read_and_an_older_table_stays_where_none_can_be(runs, tmp_path, monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+    pillow_heif.from_pillow(Image.new("RGB", (64, 64))).save(tmp_path / "IMG_1.HEIC")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    table = predict(runs["pixels"], tmp_path, tmp_path / "out")
+    assert table["image"].tolist() == ["IMG_1.HEIC"]
+    assert (tmp_path / "out" / "images" / "IMG_1.HEIC.jpg").is_file()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(SystemExit, match=r"IMG_1\.HEIC: cannot be read as an image, nor can any other of 2"):
+        predict(runs["pixels"], tmp_path, tmp_path / "out")
+    assert pd.read_csv(tmp_path / "out" / "predictions.csv").equals(table)
 
 
 def test_a_photo_with_an_odd_name_is_counted_and_the_others_are_read(runs, tmp_path, capsys):

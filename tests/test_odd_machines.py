@@ -78,7 +78,8 @@ def test_whatever_nvidia_smi_prints_no_more_gpus_are_used_than_compute(lines, st
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         patch.setattr(workers.shutil, "which", lambda name: name)
-        answers = [(status, "\n".join(lines), ""), (0, "computes: 0\n" * computing, "")]
+        computes = "".join(f"computes: {number}\n" for number in range(computing))
+        answers = [(status, "\n".join(lines), ""), (0, computes, "")]
         patch.setattr(workers, "asked", lambda words: answers.pop(0))
         found = workers.gpus(lambda text: None)
     assert len(found) <= (0 if status else computing)
