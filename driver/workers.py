@@ -61,6 +61,7 @@ for number in range(torch.cuda.device_count()):
         print("torch.Error:", error, file=__import__("sys").stderr)
 """
 ASKED = 120  # seconds that nvidia-smi, torch and a cluster's scheduler have to answer: some never do
+STOPPED = 30  # seconds that workers have to end what they run; it also ends with them
 SILENT = 60.0  # seconds without a worker after which the user is told
 cloudpickle.register_pickle_by_value(job)
 
@@ -105,8 +106,8 @@ class WorkerPool:
 
     def __exit__(self, *reason: Any) -> None:
         if self._client is not None:
-            with contextlib.suppress(Exception):  # workers may be gone, or the scheduler
-                self._client.run(job.stop, on_error="ignore")
+            with contextlib.suppress(Exception):  # workers may be gone, or suspended, or the scheduler
+                self._client.run(job.stop, on_error="ignore", callback_timeout=STOPPED)
         with contextlib.suppress(Exception):  # likewise; Dask asserts that all jobs came to be
             self._stack.close()
 

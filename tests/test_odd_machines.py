@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "driver"))
 import dask
 import project
+import psutil
 import pytest
 import workers
 from hypothesis import given
@@ -130,13 +131,17 @@ def queue(tmp_path) -> Callable[[str], subprocess.Popen]:
         program(pretended.path, "sbatch", sbatch)
         program(pretended.path, "scancel", "")
         pretended.env["PATH"] = f"{pretended.path}:{pretended.env['PATH']}"
-        words = pretended.words("--cluster", "cluster.yaml")
-        patience = "import workers\nworkers.SILENT, workers.ASKED = 2.0, 5\n"
-        words[2] = words[2].replace("repro.main()", f"{patience}repro.main()")
-        pretended.words = lambda *_: words
-        return pretended.start()
+        return impatient(pretended, "--cluster", "cluster.yaml")
 
     return start
+
+
+def impatient(pretended: Project, *options: str) -> subprocess.Popen:
+    words = pretended.words(*options)
+    patience = "import workers\nworkers.SILENT, workers.ASKED, workers.STOPPED = 2.0, 5, 3\n"
+    words[2] = words[2].replace("repro.main()", f"{patience}repro.main()")
+    pretended.words = lambda *_: words
+    return pretended.start()
 
 
 def test_of_jobs_that_do_not_begin_the_user_is_told_and_can_stop(queue):
@@ -153,6 +158,20 @@ def test_a_scheduler_that_does_not_answer_is_the_end(queue):
     output, _ = driver.communicate(timeout=100)
     assert driver.returncode == 1
     assert output.endswith("no job could be submitted: the scheduler does not answer within 5 seconds\n")
+
+
+def test_a_worker_that_does_not_answer_keeps_nobody_from_stopping(tmp_path):
+    pretended = Project(tmp_path / "p", {name: {"epochs": 2, "holds": 1} for name in "ab"})
+    pretended.write("hold", "")
+    driver = impatient(pretended)
+    until(lambda: len(list(pretended.path.glob("checkpoints/[ab]"))) == 2)
+    pool = psutil.Process(driver.pid).children(recursive=True)
+    next(each for each in pool if "spawn_main" in " ".join(each.cmdline())).suspend()
+    driver.terminate()
+    output, _ = driver.communicate(timeout=100)
+    assert driver.returncode == 143
+    assert "Traceback" not in output
+    assert not psutil.wait_procs(pool, timeout=10)[1]
 
 
 def test_one_bad_profile_keeps_no_other_from_being_written_anew(tmp_path):
