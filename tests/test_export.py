@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import trained_run
+from hypothesis import given
+from odd import odd_files
 from PIL import Image
 
 from asm.__main__ import main
@@ -18,6 +21,7 @@ from asm.faces import store
 from asm.rendered.dataset import render_action_units
 from asm.scores.run import TRAIN, read_arrays
 from asm.tools.export import classifier, formats
+from asm.tools.predict import photos
 from asm.tools.predict.faces import Reader
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
@@ -230,6 +234,21 @@ def test_a_photo_with_an_odd_name_is_counted_and_the_others_are_read(runs, tmp_p
     assert sorted(table["image"]) == sorted([names[0], "caf\\udce9.png", "zoo.png"])
     assert "note: 1 annotated images that cannot be written" in capsys.readouterr().out
     assert len(list((tmp_path / "out" / "images").iterdir())) == 2
+
+
+@given(beside=odd_files())
+def test_a_photo_of_any_name_is_counted_and_the_other_is_read(tmp_path_factory, beside):
+    root = tmp_path_factory.mktemp("photos")
+    Image.new("L", (9, 9)).save(root / "a.png")
+    beside(root / "a.png")
+    reader = Reader.__new__(Reader)  # one that sees nobody
+    reader.description = SimpleNamespace(classes=["red"])
+    reader.detector, reader.skipped = SimpleNamespace(detect_all=lambda images: [[] for _ in images]), 0
+    found = photos.find_images(root)
+    counts = photos.predict(found, root, reader, root / "out")
+    assert counts["images"] + counts["images that cannot be read"] == len(found)
+    assert "a.png" in pd.read_csv(root / "out" / "predictions.csv")["image"].tolist()
+    assert photos.find_images(root) == found
 
 
 def test_photos_and_weights_that_are_none_end_in_one_line(runs, tmp_path):
