@@ -19,16 +19,20 @@ from driver import Driver
 
 
 class Ledger:
-    """Stages by name with what they need; `stale` are to be run."""
+    """Stages by name with what they need; `fresh` are up to date, `broken` cannot be brought back."""
 
-    def __init__(self, upstream: dict[str, set[str]], fresh: tuple[str, ...] = ()) -> None:
-        self.stages, self.upstream, self.fresh = upstream, upstream, fresh
+    def __init__(
+        self, upstream: dict[str, set[str]], fresh: tuple[str, ...] = (), broken: tuple[str, ...] = ()
+    ) -> None:
+        self.stages, self.upstream, self.fresh, self.broken = upstream, upstream, fresh, broken
         self.finished: list[str] = []
 
     def locked(self):
         return contextlib.nullcontext()
 
     def settle(self, name: str) -> bool:
+        if name in self.broken:
+            raise InputError(f"{name}: output 'x' does not exist")
         return name in self.fresh
 
     def job(self, name: str) -> dict[str, str]:
@@ -132,6 +136,14 @@ def test_only_what_is_stale_runs():
     run(ledger, pool, View())
     assert pool.submitted == ["train@c", "report"]
     assert ledger.finished == ["train@c", "report"]
+
+
+def test_what_cannot_be_brought_back_stops_no_other_stage():
+    pool, view = WorkerPool(), View()
+    driver = run(Ledger(CELLS, fresh=("configs",), broken=("train@a",)), pool, view)
+    assert pool.submitted == ["train@c", "train@b"]
+    assert driver.failed == {"train@a": "train@a: output 'x' does not exist"}
+    assert driver.lost == {"train@a", "evaluate@a", "report"}
 
 
 UNFIT = {"unfit": "the worker on node1 has numpy 1.0 instead of 2.0", "worker": "tcp://node1:1"}
