@@ -1,6 +1,7 @@
 """A made-up nvidia-smi and sbatch that fail in every way: no wrong number, no silence."""
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -202,3 +203,23 @@ def test_a_copied_profile_gets_its_own_name(tmp_path):
     assert "\nname: smoke\n" in (folder / "cells.yaml").read_text()
     assert project.project("mine", tmp_path) == folder
     assert "\nname: mine\n" in (folder / "cells.yaml").read_text()
+
+
+def test_another_users_checkout_is_used_as_it_is_or_refused_in_a_line(tmp_path, monkeypatch):
+    def denied(path: Path, *arguments, **options) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "dvc.yaml").write_text("vars:\n  - profiles/demo/cells.yaml\nstages:\n  s: {cmd: x}\n")
+    folder = tmp_path / "profiles" / "smoke"
+    folder.mkdir(parents=True)
+    (folder / "profile.yaml").write_bytes(
+        (project.bootstrap.ROOT / "profiles" / "smoke" / "profile.yaml").read_bytes()
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", denied)
+        with pytest.raises(InputError, match=r"smoke/.*: Permission denied; it belongs to the user"):
+            project.project("smoke", tmp_path)
+    project.project("smoke", tmp_path)
+    monkeypatch.setattr(Path, "touch", denied)
+    os.utime(folder / "cells.yaml", (0, 0))
+    assert project.project("smoke", tmp_path) == folder
