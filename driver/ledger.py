@@ -8,6 +8,7 @@ once, and dvc.lock is written now and then instead of after each.
 import contextlib
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.rwlock import rwlock
 from dvc.stage import PipelineStage
+from dvc.stage.cache import _can_hash, _get_stage_hash
 from dvc.stage.serialize import to_lockfile
 from dvc.utils.serialize import dumps_yaml
 from job import THREADS
@@ -112,12 +114,16 @@ class Ledger:
         if not stage.changed_stage() and stage.deps_cached():
             yield stage
         stage.save_deps()
-        kept = self.repo.stage_cache
-        with contextlib.suppress(OSError, ValueError):  # a damaged entry
+        if not _can_hash(stage):  # nothing of it is kept there
+            return
+        kept, found = self.repo.stage_cache, None
+        with contextlib.suppress(OSError, ValueError, KeyError):  # a damaged entry
             if entry := kept._load(stage):
                 found = kept._create_stage(entry, wdir=stage.wdir)
-                if {out.fs_path for out in found.outs} == {out.fs_path for out in stage.outs}:
-                    yield found
+        if found and {out.fs_path for out in found.outs} == {out.fs_path for out in stage.outs}:
+            yield found
+        else:  # DVC would stumble over it again
+            shutil.rmtree(kept._get_cache_dir(_get_stage_hash(stage)), ignore_errors=True)
 
     def stale(self, configs: Path) -> list[str]:
         """The stages that would be run, `configs` apart; asks only. What DVC's cache holds is not run.
