@@ -68,12 +68,19 @@ class Driver:
                     self.lost.add(name)
                 elif not upstream <= self.done:
                     continue
-                elif self.ledger.settle(name):
-                    self.done.add(name)
-                    self.view.kept(name)
                 else:
-                    self.ready.add(name)
+                    self.settle_one(name)
                 self.waiting.remove(name)
+
+    def settle_one(self, name: str) -> None:
+        try:
+            up_to_date = self.ledger.settle(name)
+        except InputError as error:  # its outputs cannot be brought back: no other stage's matter
+            self.give_up(name, str(error))
+        else:
+            (self.done if up_to_date else self.ready).add(name)
+            if up_to_date:
+                self.view.kept(name)
 
     def submit(self) -> None:
         """As many as there are workers for."""

@@ -6,9 +6,9 @@ once, and dvc.lock is written now and then instead of after each.
 """
 
 import contextlib
-import functools
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,14 +18,14 @@ from typing import Any
 
 import lock
 from dvc.exceptions import DvcException
+from dvc.output import Output
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.rwlock import rwlock
 from dvc.stage import PipelineStage
-from dvc.stage.cache import RunCacheNotFoundError
+from dvc.stage.cache import _can_hash, _get_stage_hash
 from dvc.stage.serialize import to_lockfile
 from dvc.utils.serialize import dumps_yaml
-from dvc_data.hashfile.hash_info import HashInfo
 from job import THREADS
 
 from asm.basics.errors import InputError
@@ -97,23 +97,33 @@ class Ledger:
             return True
         if any(not dep.exists for dep in stage.deps):
             return False
-        if not stage.changed_stage() and stage.deps_cached() and stage.outs_cached():
-            restore = stage.checkout
-        else:
-            stage.save_deps()
-            for out in stage.outs:  # else DVC would take those of the last run for the ones asked for
-                out.hash_info = HashInfo()
-            try:
-                self.repo.stage_cache.restore(
-                    stage, dry=True
-                )  # asks only: the old outputs stay if it has none
-            except RunCacheNotFoundError:
-                return False
-            restore = functools.partial(self.repo.stage_cache.restore, stage)
-        stage.remove_outs(ignore_remove=False, force=False)
-        restore()
-        self.finish(name)
-        return True
+        for found in self._known(stage):
+            for out in found.outs:
+                _drop_damaged(out)
+            if found.outs_cached():  # else the old outputs stay
+                for out in stage.outs:
+                    if out.use_cache:  # the others are as they were
+                        out.remove()
+                found.checkout()
+                self.finish(name)
+                return True
+        return False
+
+    def _known(self, stage: PipelineStage) -> Iterator[PipelineStage]:
+        """The stage with outputs that were made of what it reads now: by dvc.lock, by the run-cache."""
+        if not stage.changed_stage() and stage.deps_cached():
+            yield stage
+        stage.save_deps()
+        if not _can_hash(stage):  # nothing of it is kept there
+            return
+        kept, found = self.repo.stage_cache, None
+        with contextlib.suppress(OSError, ValueError, KeyError):  # a damaged entry
+            if entry := kept._load(stage):
+                found = kept._create_stage(entry, wdir=stage.wdir)
+        if found and {out.fs_path for out in found.outs} == {out.fs_path for out in stage.outs}:
+            yield found
+        else:  # DVC would stumble over it again
+            shutil.rmtree(kept._get_cache_dir(_get_stage_hash(stage)), ignore_errors=True)
 
     def stale(self, configs: Path) -> list[str]:
         """The stages that would be run, `configs` apart; asks only. What DVC's cache holds is not run.
@@ -224,6 +234,20 @@ class Ledger:
     def _locked_stages(self) -> dict[str, Any]:
         path = self.home / "dvc.lock"
         return lock.load(path.read_bytes() if path.exists() else b"").get("stages", {})
+
+
+def _drop_damaged(out: Output) -> None:
+    """Take out of DVC's cache what it holds of an output and is not what its name says. DVC does not look: it
+    trusts files there that nobody may write to."""
+    names = [out.hash_info.value] if out.use_cache and out.hash_info else []
+    for name in names:  # of a folder's list first, then of the files that are in it
+        path = Path(out.cache.oid_to_path(name))
+        if path.is_file():
+            with open(path, "rb") as content:
+                if hashlib.file_digest(content, "md5").hexdigest() != name.removesuffix(".dir"):
+                    path.unlink()
+        if name.endswith(".dir") and (folder := out.get_obj()):
+            names += [each.value for _, (_, each) in folder.iteritems()]
 
 
 def _committed(home: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import csv
 import re
 import statistics
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from dvc.utils.serialize import load_yaml
@@ -45,8 +46,9 @@ class Seconds:
         """A cell trained before, by its own record."""
         path = self.home / "timing" / f"{stage.partition('@')[2]}.csv"
         if stage.startswith("train@") and path.is_file():
-            with open(path, encoding="utf-8", newline="") as handle:
-                self.add(stage, sum(float(row["seconds"]) for row in csv.DictReader(handle)))
+            with suppress(KeyError, TypeError, ValueError, csv.Error):  # it may be damaged
+                rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+                self.add(stage, sum(float(row["seconds"]) for row in rows))
 
     def expected(self, stage: str) -> float | None:
         """Seconds; None before anything of its group has ended."""

@@ -5,6 +5,7 @@ lacking beside it (cells.yaml, dvc.yaml with the stages of the root's, DVC's own
 """
 
 import argparse
+import contextlib
 import re
 import signal
 import sys
@@ -23,6 +24,7 @@ VARS = """\
 vars:
   - home: ../..
     params: ../../params.yaml
+    shown: configs/params.yaml # DVC cannot read a past version of a file outside
     profile: profile.yaml
     instances: cells.yaml
   - cells.yaml
@@ -63,8 +65,11 @@ def project(name: str, root: Path) -> Path:
         )
     for path, text in {**FILES, "dvc.yaml": pipeline(root)}.items():
         if not (folder / path).exists():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text, encoding="utf-8")
+            from asm.basics.files import writing  # here: it takes a second to import
+
+            with writing(folder / path):
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_text(text, encoding="utf-8")
     _update_cells(folder)
     return folder
 
@@ -78,7 +83,8 @@ def _update_cells(folder: Path) -> None:
         from asm.grid.cells import write_cells  # here: it takes seconds to import
 
         write_cells(profile)
-        cells.touch()
+        with contextlib.suppress(PermissionError):  # in another user's checkout it is compared each time
+            cells.touch()
 
 
 def rewrite(root: Path) -> None:

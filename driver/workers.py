@@ -50,14 +50,18 @@ SETTINGS = {
     "distributed.admin.tick.interval": "1s",
     "distributed.comm.timeouts.connect": "60s",
 }
-# Prints a line for each GPU that computes.
+# Prints a line for each GPU that computes: its place in CUDA_VISIBLE_DEVICES.
 PROBE = """
 import torch
 for number in range(torch.cuda.device_count()):
-    torch.ones(1, device=f"cuda:{number}").add(1).item()
-    print("computes:", number)
+    try:
+        torch.ones(1, device=f"cuda:{number}").add(1).item()
+        print("computes:", number)
+    except RuntimeError as error:
+        print("torch.Error:", error, file=__import__("sys").stderr)
 """
 ASKED = 120  # seconds that nvidia-smi, torch and a cluster's scheduler have to answer: some never do
+STOPPED = 30  # seconds that workers have to end what they run; it also ends with them
 SILENT = 60.0  # seconds without a worker after which the user is told
 cloudpickle.register_pickle_by_value(job)
 
@@ -102,8 +106,8 @@ class WorkerPool:
 
     def __exit__(self, *reason: Any) -> None:
         if self._client is not None:
-            with contextlib.suppress(Exception):  # workers may be gone, or the scheduler
-                self._client.run(job.stop, on_error="ignore")
+            with contextlib.suppress(Exception):  # workers may be gone, or suspended, or the scheduler
+                self._client.run(job.stop, on_error="ignore", callback_timeout=STOPPED)
         with contextlib.suppress(Exception):  # likewise; Dask asserts that all jobs came to be
             self._stack.close()
 
@@ -194,8 +198,12 @@ def gpus(say: Callable[[str], None]) -> list[str]:
         why = f"nvidia-smi: {' '.join((told + errors).split())[:300]}" if status else ""
     usable = names
     if names:
-        _, told, errors = asked([sys.executable, "-c", PROBE])
-        usable = names[: len(re.findall("^computes: ", told, re.MULTILINE))]
+        # in this order: by itself torch numbers them by speed
+        _, told, errors = asked(
+            ["env", f"CUDA_VISIBLE_DEVICES={','.join(names)}", sys.executable, "-c", PROBE]
+        )
+        computing = told.splitlines()
+        usable = [name for number, name in enumerate(names) if f"computes: {number}" in computing]
         if len(usable) < len(names):
             said = re.search(r"^\S.*(Error|Warning): (.*)", errors, re.MULTILINE)
             why = f"torch: {said[2] if said else 'it finds no more'}"

@@ -5,6 +5,8 @@
 
 import bootstrap
 
+import shutil
+
 from asm.basics.errors import reported
 from asm.grid.cells import check_cells
 from asm.grid.params import load_params
@@ -16,3 +18,4 @@ if __name__ == "__main__":
     with reported():
         check_cells(args.profile)
         write_configs(load_params(args.params), load_profile(args.profile), str(args.name), args.out)
+        shutil.copyfile(args.params, args.out / "params.yaml")  # for `dvc params diff` in a profile's folder

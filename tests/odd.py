@@ -1,5 +1,7 @@
 """Odd values and damaged files, for the tests that try what people may feed the project."""
 
+import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +76,33 @@ def _damaged(content: bytes, kind: str, place: float, token: bytes, value: int) 
     other = value % len(lines)
     lines[line], lines[other] = lines[other], lines[line]
     return b"\n".join(lines)
+
+
+NAMES = (
+    st.binary(min_size=1, max_size=6).filter(lambda name: not set(name) & set(b"/\0\n"))
+    | st.integers(200, 250).map(lambda count: b"x" * count)
+    | st.text("äжあ\u0301", min_size=1, max_size=80).map(str.encode)
+    | st.sampled_from(b"caf\xe9| |..|-rf|=1|a\nb|a\tb|a\"b|a'b|%s|$x|~|#2".split(b"|"))
+)
+
+
+@st.composite
+def odd_files(draw: st.DrawFn) -> Callable[[Path], None]:
+    """Puts a png file of any name beside an image: the same, nothing, a link to it or to nowhere."""
+    name, kind = draw(NAMES), draw(st.sampled_from(["file", "link", "broken", "loop", "empty"]))
+
+    def put(image: Path) -> None:
+        path = os.fsencode(image.parent) + b"/" + name + b".png"
+        with contextlib.suppress(OSError):  # a name that this file system does not take
+            if kind == "file":
+                os.link(image, path)
+            elif kind == "empty":
+                open(path, "xb").close()
+            else:
+                target = {"link": image, "broken": image.with_name("none")}.get(kind, os.fsdecode(path))
+                os.symlink(target, path)
+
+    return put
 
 
 def works_or_says_why(call: Callable[[], object], *named: str | Path) -> None:

@@ -1,5 +1,6 @@
 """The audit: what it ranks, what else it finds, its files, and what it computes again."""
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +105,13 @@ def test_the_page_holds_every_row_and_no_text_ends_its_script(tmp_path, monkeypa
     assert "http" not in text.replace("http://www.w3.org", "")  # nothing is loaded from elsewhere
 
 
+def full(path: Path, *arguments, real=Path.write_text, **options) -> int:
+    """In place of Path.write_text: the disk is full when the page is written."""
+    if path.suffix == ".html":
+        raise OSError(errno.ENOSPC, "No space left on device")
+    return real(path, *arguments, **options)
+
+
 def test_from_a_folder_to_a_ranked_list_and_again_without_computing_features(tmp_path, monkeypatch, capsys):
     audit_set.make_quick(monkeypatch)
     misplaced = audit_set.write(tmp_path / "mine")
@@ -113,7 +121,14 @@ def test_from_a_folder_to_a_ranked_list_and_again_without_computing_features(tmp
     Image.new("RGB", (9, 9), (1, 200, 1)).save(tmp_path / "mine" / "train" / "angerr" / "x.png")
     arguments = ["audit", str(tmp_path / "mine"), "--align", "detect=false", "--folds", "3"]
     out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(SystemExit, match=r"audit\.html: cannot be written .*No space left"):
+            main([*arguments, "--out", str(out)])
+    assert (out / "cache" / "training").is_dir()  # what took longest
+    capsys.readouterr()
     main([*arguments, "--out", str(out)])
+    assert not (out / "cache" / "training").exists()
     printed, warned = capsys.readouterr()
     assert "1 labelled image(s) cannot be read, such as train/fear/broken.jpg" in warned
     report = Path(warned.split("all are in ")[1].splitlines()[0])
@@ -146,6 +161,7 @@ def test_from_a_folder_to_a_ranked_list_and_again_without_computing_features(tmp
         ([], "name a data set's folder, or a run"),
         (["nowhere"], "not found at nowhere"),
         (["nowhere", "--folds", "1"], "--folds: expected 2 or more, found 1"),
+        (["nowhere", "--out", "nowhere/audit"], "--out nowhere/audit lies in the data set's own folder"),
         (["nowhere", "--options", "classes"], "--options: expected KEY=VALUE, found 'classes'"),
         (["nowhere", "--align", "pads=1"], "audit: --align: pads: unknown key"),
         (["nowhere", "--source", "fer"], "unknown data set source 'fer'"),
@@ -191,3 +207,6 @@ def test_a_run_is_audited_by_its_own_probabilities(tmp_path):
     assert table["id"][0] == "i9"
     assert table["subset"].tolist() == ["noisy"] + ["clean"] * 9
     assert table.set_index("id")["suggested"]["i6"] == "anger"
+    (run / "run.json").write_text(json.dumps(info | {"classes": CLASSES[::-1]}))
+    with pytest.raises(SystemExit, match=r"of the classes joy, fear, anger, but .* now has anger, fear, joy"):
+        main(["audit", "--from", str(run), "--out", str(tmp_path / "out")])

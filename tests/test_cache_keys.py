@@ -241,6 +241,16 @@ def test_a_copied_profile_is_another_profile(tmp_path):
         assert (grid["profile"], grid["epochs"]) == (name, epochs)
         assert (folder / "dvc.lock").is_file()
     assert not (tmp_path / "dvc.lock").exists()
+    # an experiment is compared there as at the root: old and new value
+    workspace.commit()
+    change = ["-S", "../../params.yaml:losses.gamma=2.5", "-S", "profile.yaml:training.epochs=1"]
+    workspace.run("dvc", "--cd", str(folder), "exp", "run", *change, "configs")
+    for words in (["params", "diff"], ["exp", "diff"]):
+        told = json.loads(workspace.run("dvc", "--cd", str(folder), *words, "--json"))
+        found = told.get("params", told)
+        assert found["profile.yaml"]["training.epochs"].items() >= {"old": 2, "new": 1}.items()
+        assert found["configs/params.yaml"]["losses.gamma"].items() >= {"old": 1.0, "new": 2.5}.items()
+        assert {key for values in found.values() for key in values} == {"training.epochs", "losses.gamma"}
 
 
 @pytest.mark.parametrize("name", ["absent", "x; touch y", "../smoke", "Demo", ""])

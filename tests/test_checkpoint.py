@@ -1,14 +1,18 @@
-"""Atomic writes, refusal of foreign or damaged files, a full disk, and the lock."""
+"""Atomic writes, refusal of foreign or damaged files, a full disk, the lock, and what a checkpoint is of."""
 
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from tiny import make_config
 
 from asm.basics.errors import InputError
 from asm.basics.files import exclusive
-from asm.training import checkpoint
+from asm.parts.batches import Data, Samples
+from asm.training import cell, checkpoint
 
 
 def test_what_is_saved_is_loaded(tmp_path):
@@ -80,3 +84,40 @@ def test_a_second_process_is_turned_away_and_let_in_after_the_first(tmp_path):
     other.wait()
     with exclusive(tmp_path):
         pass
+
+
+def many(count: int = 2 * cell.HASHED_AT_ONCE + 9) -> Samples:
+    """More samples than are hashed at once."""
+    zeros = torch.zeros(count, dtype=torch.int64)
+    return Samples([f"i{k}" for k in range(count)], torch.zeros(count, 2, 2, 3).byte(), zeros, zeros)
+
+
+def changed(arguments: dict, **other) -> list[str]:
+    """The parts of the fingerprint that are not the same with other arguments."""
+    one, two = cell.fingerprint(**arguments), cell.fingerprint(**arguments | other)
+    assert set(map(len, one.values())) == {64}
+    return [name for name in one if one[name] != two[name]]
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+@pytest.mark.parametrize("part", ["ids", "faces", "labels", "origin"])
+def test_the_fingerprint_sees_the_last_sample_of_each_split(split, part):
+    samples = many()
+    value = getattr(samples, part)
+    other = [*value[:-1], "other"] if part == "ids" else value.clone()
+    if part != "ids":
+        other.view(-1)[-1] += 1
+    data = Data(("a", "b"), samples, samples, samples, np.zeros(len(samples.ids)))
+    other = replace(data, **{split: replace(samples, **{part: other})})
+    assert changed({"config": make_config(), "data": data, "initial": None}, data=other) == [split]
+
+
+def test_the_fingerprint_sees_configuration_and_initial_weights(data):
+    initial = {"a": torch.zeros(3), "b": torch.zeros(2, 2000)}
+    same = {"config": make_config(), "data": data, "initial": initial}
+    other = initial | {"b": initial["b"].clone()}
+    other["b"][-1, -1] = 1
+    assert changed(same) == []
+    assert changed(same, initial=other) == ["initial"]
+    assert changed(same, initial={"a": initial["a"], "c": initial["b"]}) == ["initial"]
+    assert changed(same, config=make_config(optimizer={"lr": 0.002})) == ["configuration"]

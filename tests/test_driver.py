@@ -19,16 +19,20 @@ from driver import Driver
 
 
 class Ledger:
-    """Stages by name with what they need; `stale` are to be run."""
+    """Stages by name with what they need; `fresh` are up to date, `broken` cannot be brought back."""
 
-    def __init__(self, upstream: dict[str, set[str]], fresh: tuple[str, ...] = ()) -> None:
-        self.stages, self.upstream, self.fresh = upstream, upstream, fresh
+    def __init__(
+        self, upstream: dict[str, set[str]], fresh: tuple[str, ...] = (), broken: tuple[str, ...] = ()
+    ) -> None:
+        self.stages, self.upstream, self.fresh, self.broken = upstream, upstream, fresh, broken
         self.finished: list[str] = []
 
     def locked(self):
         return contextlib.nullcontext()
 
     def settle(self, name: str) -> bool:
+        if name in self.broken:
+            raise InputError(f"{name}: output 'x' does not exist")
         return name in self.fresh
 
     def job(self, name: str) -> dict[str, str]:
@@ -134,6 +138,14 @@ def test_only_what_is_stale_runs():
     assert ledger.finished == ["train@c", "report"]
 
 
+def test_what_cannot_be_brought_back_stops_no_other_stage():
+    pool, view = WorkerPool(), View()
+    driver = run(Ledger(CELLS, fresh=("configs",), broken=("train@a",)), pool, view)
+    assert pool.submitted == ["train@c", "train@b"]
+    assert driver.failed == {"train@a": "train@a: output 'x' does not exist"}
+    assert driver.lost == {"train@a", "evaluate@a", "report"}
+
+
 UNFIT = {"unfit": "the worker on node1 has numpy 1.0 instead of 2.0", "worker": "tcp://node1:1"}
 
 
@@ -219,34 +231,40 @@ def test_an_environment_that_was_moved_is_told(tmp_path, capsys):
     assert f"{tmp_path / 'moved'}: was moved here; `dvc`" in capsys.readouterr().err
 
 
+TORCH = """\
+import os, types
+names = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+cuda = types.SimpleNamespace(device_count=lambda: len(names))
+def ones(count, device):
+    if names[int(device.removeprefix("cuda:"))] not in COMPUTING:
+        raise RuntimeError("too old a driver")
+    return types.SimpleNamespace(add=lambda other: types.SimpleNamespace(item=lambda: 2))
+"""
+
+
 @pytest.mark.parametrize(
-    ("chosen", "smi", "computing", "found", "said"),
+    ("chosen", "smi", "found", "said"),
     [
-        (None, None, 0, [], ""),
-        (None, "echo GPU-a; echo GPU-b", 2, ["GPU-a", "GPU-b"], ""),
-        ("0,2", "exit 1", 2, ["0", "2"], ""),
-        ("", "echo GPU-a", 1, [], ""),
-        (
-            None,
-            "echo it failed; echo no driver >&2; exit 9",
-            0,
-            [],
-            "nvidia-smi: it failed no driver",
-        ),
-        (None, "echo GPU-a; echo GPU-b", 1, ["GPU-a"], "can be used: 1 of 2 (torch: too old a driver)"),
-        ("7", None, 0, [], "can be used: 0 of 1 (torch: too old a driver)"),
+        (None, None, [], ""),
+        (None, "echo GPU-a; echo GPU-b", ["GPU-a", "GPU-b"], ""),
+        ("0,2", "exit 1", ["0", "2"], ""),
+        ("", "echo GPU-a", [], ""),
+        (None, "echo it failed; echo no driver >&2; exit 9", [], "nvidia-smi: it failed no driver"),
+        (None, "echo GPU-a; echo GPU-b", ["GPU-a"], "can be used: 1 of 2 (torch: too old a driver)"),
+        (None, "echo GPU-a; echo GPU-b", ["GPU-b"], "can be used: 1 of 2 (torch: too old a driver)"),
+        ("7", None, [], "can be used: 0 of 1 (torch: too old a driver)"),
     ],
 )
-def test_gpus_are_those_that_torch_can_compute_on(tmp_path, monkeypatch, chosen, smi, computing, found, said):
+def test_gpus_are_those_that_torch_can_compute_on(tmp_path, monkeypatch, chosen, smi, found, said):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen or "")
     if chosen is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     if smi:
         (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{smi}\n")
         (tmp_path / "nvidia-smi").chmod(0o755)
+    (tmp_path / "torch.py").write_text(TORCH.replace("COMPUTING", str(found)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    torch = f"print('computes: 0\\n' * {computing}); exit('RuntimeError: too old a driver\\n  more')"
-    monkeypatch.setattr(workers, "PROBE", torch)
     told: list[str] = []
     assert workers.gpus(told.append) == found
     assert said in " ".join(told)

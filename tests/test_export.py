@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import trained_run
+from hypothesis import given
+from odd import odd_files
 from PIL import Image
 
 from asm.__main__ import main
@@ -18,6 +21,7 @@ from asm.faces import store
 from asm.rendered.dataset import render_action_units
 from asm.scores.run import TRAIN, read_arrays
 from asm.tools.export import classifier, formats
+from asm.tools.predict import photos
 from asm.tools.predict.faces import Reader
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
@@ -113,6 +117,9 @@ def test_what_cannot_be_exported_or_read_is_an_error(runs, tmp_path):
         main(["export", str(runs["pixels"]), "--out", str(tmp_path / "model.safetensors")])
     with pytest.raises(SystemExit, match=r"^error: .*run\.json: not found"):
         main(["export", str(tmp_path)])
+    weights = runs["pixels"] / "weights.safetensors"
+    with pytest.raises(SystemExit, match=r"^error: --out .*: lies in the run's own folder"):
+        main(["export", str(runs["pixels"]), "--format", "safetensors", "--out", str(weights)])
     for name in ("a.onnx", "a.safetensors"):
         (tmp_path / name).write_bytes(b"nothing of the kind")
         if name != "a.onnx" or "onnxruntime" in sys.modules:
@@ -198,6 +205,23 @@ def test_what_predict_wrote_is_not_read_again(runs, tmp_path):
     (tmp_path / "mine" / "images").mkdir()
     Image.new("L", (60, 60)).save(tmp_path / "mine" / "images" / "b.png")
     assert len(predict(runs["pixels"], tmp_path, tmp_path / "predictions")) == 2
+    # also where it is written beside the user's own images/, or where that folder is named
+    for images in (tmp_path / "mine", tmp_path / "mine" / "images"):
+        for _ in range(2):
+            assert len(predict(runs["pixels"], images, tmp_path / "mine")) == 1
+
+
+def test_photos_of_a_phone_are_read_and_an_older_table_stays_where_none_can_be(runs, tmp_path, monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+    pillow_heif.from_pillow(Image.new("RGB", (64, 64))).save(tmp_path / "IMG_1.HEIC")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    table = predict(runs["pixels"], tmp_path, tmp_path / "out")
+    assert table["image"].tolist() == ["IMG_1.HEIC"]
+    assert (tmp_path / "out" / "images" / "IMG_1.HEIC.jpg").is_file()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(SystemExit, match=r"IMG_1\.HEIC: cannot be read as an image, nor can any other of 2"):
+        predict(runs["pixels"], tmp_path, tmp_path / "out")
+    assert pd.read_csv(tmp_path / "out" / "predictions.csv").equals(table)
 
 
 def test_a_photo_with_an_odd_name_is_counted_and_the_others_are_read(runs, tmp_path, capsys):
@@ -210,6 +234,21 @@ def test_a_photo_with_an_odd_name_is_counted_and_the_others_are_read(runs, tmp_p
     assert sorted(table["image"]) == sorted([names[0], "caf\\udce9.png", "zoo.png"])
     assert "note: 1 annotated images that cannot be written" in capsys.readouterr().out
     assert len(list((tmp_path / "out" / "images").iterdir())) == 2
+
+
+@given(beside=odd_files())
+def test_a_photo_of_any_name_is_counted_and_the_other_is_read(tmp_path_factory, beside):
+    root = tmp_path_factory.mktemp("photos")
+    Image.new("L", (9, 9)).save(root / "a.png")
+    beside(root / "a.png")
+    reader = Reader.__new__(Reader)  # one that sees nobody
+    reader.description = SimpleNamespace(classes=["red"])
+    reader.detector, reader.skipped = SimpleNamespace(detect_all=lambda images: [[] for _ in images]), 0
+    found = photos.find_images(root)
+    counts = photos.predict(found, root, reader, root / "out")
+    assert counts["images"] + counts["images that cannot be read"] == len(found)
+    assert "a.png" in pd.read_csv(root / "out" / "predictions.csv")["image"].tolist()
+    assert photos.find_images(root) == found
 
 
 def test_photos_and_weights_that_are_none_end_in_one_line(runs, tmp_path):

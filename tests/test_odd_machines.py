@@ -1,6 +1,7 @@
 """A made-up nvidia-smi and sbatch that fail in every way: no wrong number, no silence."""
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "driver"))
 import dask
 import project
+import psutil
 import pytest
 import workers
 from hypothesis import given
@@ -78,7 +80,8 @@ def test_whatever_nvidia_smi_prints_no_more_gpus_are_used_than_compute(lines, st
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         patch.setattr(workers.shutil, "which", lambda name: name)
-        answers = [(status, "\n".join(lines), ""), (0, "computes: 0\n" * computing, "")]
+        computes = "".join(f"computes: {number}\n" for number in range(computing))
+        answers = [(status, "\n".join(lines), ""), (0, computes, "")]
         patch.setattr(workers, "asked", lambda words: answers.pop(0))
         found = workers.gpus(lambda text: None)
     assert len(found) <= (0 if status else computing)
@@ -129,13 +132,17 @@ def queue(tmp_path) -> Callable[[str], subprocess.Popen]:
         program(pretended.path, "sbatch", sbatch)
         program(pretended.path, "scancel", "")
         pretended.env["PATH"] = f"{pretended.path}:{pretended.env['PATH']}"
-        words = pretended.words("--cluster", "cluster.yaml")
-        patience = "import workers\nworkers.SILENT, workers.ASKED = 2.0, 5\n"
-        words[2] = words[2].replace("repro.main()", f"{patience}repro.main()")
-        pretended.words = lambda *_: words
-        return pretended.start()
+        return impatient(pretended, "--cluster", "cluster.yaml")
 
     return start
+
+
+def impatient(pretended: Project, *options: str) -> subprocess.Popen:
+    words = pretended.words(*options)
+    patience = "import workers\nworkers.SILENT, workers.ASKED, workers.STOPPED = 2.0, 5, 3\n"
+    words[2] = words[2].replace("repro.main()", f"{patience}repro.main()")
+    pretended.words = lambda *_: words
+    return pretended.start()
 
 
 def test_of_jobs_that_do_not_begin_the_user_is_told_and_can_stop(queue):
@@ -152,6 +159,20 @@ def test_a_scheduler_that_does_not_answer_is_the_end(queue):
     output, _ = driver.communicate(timeout=100)
     assert driver.returncode == 1
     assert output.endswith("no job could be submitted: the scheduler does not answer within 5 seconds\n")
+
+
+def test_a_worker_that_does_not_answer_keeps_nobody_from_stopping(tmp_path):
+    pretended = Project(tmp_path / "p", {name: {"epochs": 2, "holds": 1} for name in "ab"})
+    pretended.write("hold", "")
+    driver = impatient(pretended)
+    until(lambda: len(list(pretended.path.glob("checkpoints/[ab]"))) == 2)
+    pool = psutil.Process(driver.pid).children(recursive=True)
+    next(each for each in pool if "spawn_main" in " ".join(each.cmdline())).suspend()
+    driver.terminate()
+    output, _ = driver.communicate(timeout=100)
+    assert driver.returncode == 143
+    assert "Traceback" not in output
+    assert not psutil.wait_procs(pool, timeout=10)[1]
 
 
 def test_one_bad_profile_keeps_no_other_from_being_written_anew(tmp_path):
@@ -182,3 +203,23 @@ def test_a_copied_profile_gets_its_own_name(tmp_path):
     assert "\nname: smoke\n" in (folder / "cells.yaml").read_text()
     assert project.project("mine", tmp_path) == folder
     assert "\nname: mine\n" in (folder / "cells.yaml").read_text()
+
+
+def test_another_users_checkout_is_used_as_it_is_or_refused_in_a_line(tmp_path, monkeypatch):
+    def denied(path: Path, *arguments, **options) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "dvc.yaml").write_text("vars:\n  - profiles/demo/cells.yaml\nstages:\n  s: {cmd: x}\n")
+    folder = tmp_path / "profiles" / "smoke"
+    folder.mkdir(parents=True)
+    (folder / "profile.yaml").write_bytes(
+        (project.bootstrap.ROOT / "profiles" / "smoke" / "profile.yaml").read_bytes()
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", denied)
+        with pytest.raises(InputError, match=r"smoke/.*: Permission denied; it belongs to the user"):
+            project.project("smoke", tmp_path)
+    project.project("smoke", tmp_path)
+    monkeypatch.setattr(Path, "touch", denied)
+    os.utime(folder / "cells.yaml", (0, 0))
+    assert project.project("smoke", tmp_path) == folder

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 
@@ -224,6 +225,31 @@ def test_a_killed_worker_or_stage_is_replaced(held, undisturbed):
     assert not psutil.wait_procs(stages.values(), timeout=10)[1]
     assert (project.runs("train@a"), project.runs("train@b")) == (2, 2)
     assert project.kept() == undisturbed.kept()
+
+
+def test_results_come_back_from_dvcs_cache_unless_it_is_damaged(tmp_path):
+    """A file there was changed by no program (its time is the old one), which DVC itself does not notice."""
+    project = Project(tmp_path / "p", {"a": {}, "b": {}})
+    project.repro()
+    before = project.kept()
+    stored = next(project.path / name for name, content in before.items() if content == b"weights of a")
+    assert ".dvc/cache/files" in str(stored)
+    was = stored.stat()
+    stored.chmod(0o644)
+    stored.write_bytes(b"weights of c")
+    os.utime(stored, ns=(was.st_atime_ns, was.st_mtime_ns))
+    stored.chmod(was.st_mode)
+    for name in ("runs", "plots"):
+        shutil.rmtree(project.path / name)
+    # of b the run-cache's entry has lost its end, where its outputs are named
+    (entry,) = [p for p in project.path.glob(".dvc/cache/runs/*/*/*") if "train b\n" in p.read_text()]
+    entry.write_text(entry.read_text().partition("outs:")[0])
+    lock = yaml.safe_load((project.path / "dvc.lock").read_text())
+    del lock["stages"]["train@b"]
+    project.write("dvc.lock", yaml.safe_dump(lock, sort_keys=False))
+    project.repro()
+    assert [project.runs(stage) for stage in ("train@a", "train@b", "report")] == [2, 2, 1]
+    assert project.kept() == before
 
 
 def test_old_results_stay_until_their_stage_runs(tmp_path):

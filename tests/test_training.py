@@ -7,11 +7,9 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -23,7 +21,7 @@ from asm.faces.store import AlignedFaces
 from asm.grid.params import METHODS
 from asm.methods import Method
 from asm.parts import device
-from asm.parts.batches import Data, Samples, StreamedFaces, cell_data, memory_for_faces
+from asm.parts.batches import Samples, StreamedFaces, cell_data
 from asm.training import cell, checkpoint, epoch
 
 CPU = torch.device("cpu")
@@ -112,43 +110,6 @@ def test_two_runs_write_the_same_bytes_and_another_seed_other_ones(tmp_path, tra
     assert (
         train_cell(make_config(seed=1), data, tmp_path / "c")["history.csv"] != results(usual)["history.csv"]
     )
-
-
-def many(count: int = 2 * cell.HASHED_AT_ONCE + 9) -> Samples:
-    """More samples than are hashed at once."""
-    zeros = torch.zeros(count, dtype=torch.int64)
-    return Samples([f"i{k}" for k in range(count)], torch.zeros(count, 2, 2, 3).byte(), zeros, zeros)
-
-
-def changed(arguments: dict, **other) -> list[str]:
-    """The parts of the fingerprint that are not the same with other arguments."""
-    one, two = cell.fingerprint(**arguments), cell.fingerprint(**arguments | other)
-    assert set(map(len, one.values())) == {64}
-    return [name for name in one if one[name] != two[name]]
-
-
-@pytest.mark.parametrize("split", ["train", "valid", "test"])
-@pytest.mark.parametrize("part", ["ids", "faces", "labels", "origin"])
-def test_the_fingerprint_sees_the_last_sample_of_each_split(split, part):
-    samples = many()
-    value = getattr(samples, part)
-    other = [*value[:-1], "other"] if part == "ids" else value.clone()
-    if part != "ids":
-        other.view(-1)[-1] += 1
-    data = Data(("a", "b"), samples, samples, samples, np.zeros(len(samples.ids)))
-    other = replace(data, **{split: replace(samples, **{part: other})})
-    assert changed({"config": make_config(), "data": data, "initial": None}, data=other) == [split]
-
-
-def test_the_fingerprint_sees_configuration_and_initial_weights(data):
-    initial = {"a": torch.zeros(3), "b": torch.zeros(2, 2000)}
-    same = {"config": make_config(), "data": data, "initial": initial}
-    other = initial | {"b": initial["b"].clone()}
-    other["b"][-1, -1] = 1
-    assert changed(same) == []
-    assert changed(same, initial=other) == ["initial"]
-    assert changed(same, initial={"a": initial["a"], "c": initial["b"]}) == ["initial"]
-    assert changed(same, config=make_config(optimizer={"lr": 0.002})) == ["configuration"]
 
 
 def mining_methods() -> list[str]:
@@ -323,25 +284,6 @@ def test_bf16_trains_too(tmp_path, train_cell, data):
 
 
 @pytest.fixture
-def aligned():
-    n = 8
-    manifest = pd.DataFrame(
-        {
-            "id": [f"i{k}" for k in range(n)],
-            "split": ["test", "train", "train", "valid", "train", "test", "train", "train"],
-            "true": [0, 1, 2, 0, 1, 2, 0, 1],
-        }
-    )
-    faces = np.arange(n, dtype=np.uint8)[:, None, None, None].repeat(32, 1).repeat(32, 2)
-    return AlignedFaces("tiny", ("a", "b", "c"), faces, manifest, np.zeros((n, 5, 2), np.float32))
-
-
-SMALL_LABELS = pd.DataFrame(
-    {"id": ["i7", "i1", "i2", "i4", "i6"], "given": [2, 0, 2, -1, 1], "true": [1, 1, 2, 1, 0]}
-)
-
-
-@pytest.fixture
 def aligned_file(tmp_path):
     """The tiny data in the file of a store, and its given labels."""
     data = make_data()
@@ -353,23 +295,6 @@ def aligned_file(tmp_path):
     labels = pd.DataFrame({"id": data.train.ids, "given": data.train.labels.numpy(), "true": data.true})
     faces = np.load(tmp_path / "faces.npy", mmap_mode="r")
     return AlignedFaces("tiny", data.classes, faces, manifest, np.zeros((len(faces), 5, 2))), labels
-
-
-def test_cell_data_joins_labels_by_id_and_leaves_test_alone(aligned):
-    data = cell_data(aligned, SMALL_LABELS)
-    assert data.train.ids == ["i1", "i2", "i6", "i7"]  # i4 has no label
-    assert data.train.labels.tolist() == [0, 2, 1, 2]
-    assert data.true.tolist() == [1, 2, 0, 1]
-    assert data.train.faces[:][:, 0, 0, 0].tolist() == [1, 2, 6, 7]
-    assert data.test.ids == ["i0", "i5"]
-    assert data.test.labels.tolist() == [0, 2]
-    assert data.valid.ids == ["i3"]
-
-
-def test_cell_data_refuses_labels_of_another_data_set(aligned):
-    labels = pd.DataFrame({"id": ["x1", "x2", "x3", "x4", "x5"], "given": [0] * 5, "true": [0] * 5})
-    with pytest.raises(InputError, match="5 given labels for 5 training samples, 5 of them without one"):
-        cell_data(aligned, labels)
 
 
 def test_a_balanced_order_draws_the_classes_equally_often():
@@ -414,36 +339,3 @@ def test_the_number_of_threads_is_one_unless_the_environment_says_so_and_is_said
                 device.pick_device()
     finally:
         torch.set_num_threads(1)
-
-
-def test_half_of_the_free_memory_is_for_faces_unless_the_environment_says_otherwise(monkeypatch):
-    monkeypatch.delenv("ASM_MEMORY_GB", raising=False)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=3_000, total=64_000))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5_000, 80_000))  # free, total
-    assert memory_for_faces(CPU) == 1_500
-    assert memory_for_faces(torch.device("cuda")) == 2_500
-
-    monkeypatch.setenv("ASM_MEMORY_GB", "1.5")
-    assert memory_for_faces(CPU) == 1_500_000_000
-    monkeypatch.setenv("ASM_MEMORY_GB", "a lot")
-    with pytest.raises(InputError, match="ASM_MEMORY_GB: expected a number of gigabytes, found 'a lot'"):
-        memory_for_faces(CPU)
-
-
-@pytest.mark.parametrize(("free", "kind"), [(2, torch.Tensor), (2 - 1e-9, StreamedFaces)])
-def test_faces_are_resident_where_they_fit(monkeypatch, data, free, kind):
-    """All splits together, to the byte."""
-    size = sum(split.faces.numel() for split in (data.train, data.valid, data.test))
-    monkeypatch.delenv("ASM_MEMORY_GB", raising=False)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=int(free * size)))
-    placed = data.to(CPU)
-    assert {type(split.faces) for split in (placed.train, placed.valid, placed.test)} == {kind}
-
-
-def test_streamed_batches_come_in_order_however_many_are_read_ahead(aligned):
-    faces = cell_data(aligned, SMALL_LABELS).train.faces
-    parts = [torch.tensor(rows) for rows in ([0, 3], [1], [2, 2, 0], [3], [0], [1], [2], [3, 1])]
-    found = [batch[:, 0, 0, 0].tolist() for batch in faces.batches(iter(parts))]
-    assert found == [[(1, 2, 6, 7)[row] for row in part.tolist()] for part in parts]
-    assert faces.shape == (4, 32, 32, 1)
-    assert faces[1:3][:, 0, 0, 0].tolist() == [2, 6]

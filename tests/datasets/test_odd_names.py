@@ -3,14 +3,13 @@
 More examples: `--hypothesis-profile long -o timeout=0`.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from odd import damage, works_or_says_why
+from odd import damage, odd_files, works_or_says_why
 from pictures import write_picture
 from test_listed import HEADER, exported
 
@@ -71,30 +70,12 @@ def test_labels_are_their_own_in_folders_csv_files_and_lists(tmp_path_factory, n
     works_or_says_why(read_csv, "labels.csv", "folder")
 
 
-NAMES = (
-    st.binary(min_size=1, max_size=6).filter(lambda name: b"/" not in name and b"\0" not in name)
-    | st.integers(200, 250).map(lambda count: b"x" * count)
-    | st.text("äжあ\u0301", min_size=1, max_size=80).map(str.encode)
-    | st.sampled_from(b"caf\xe9| |..|-rf|=1|a\nb|a\tb|a\"b|a'b|%s|$x|~|#2".split(b"|"))
-)
-
-
-@given(name=NAMES, kind=st.sampled_from(["file", "link", "broken", "loop", "empty"]))
-def test_a_file_of_any_name_is_aligned_or_named(tmp_path_factory, name, kind):
+@given(beside=odd_files())
+def test_a_file_of_any_name_is_aligned_or_named(tmp_path_factory, beside):
     root = tmp_path_factory.mktemp("files")
     for path in ("train/sad/a.png", "train/happy/b.png", "test/sad/c.png"):
         write_picture(root / path, 50)
-    path = os.fsencode(root / "train" / "sad") + b"/" + name + b".png"
-    try:
-        if kind == "file":
-            os.link(root / "train/sad/a.png", path)
-        elif kind == "empty":
-            open(path, "wb").close()
-        else:
-            target = {"link": root / "train/sad/a.png", "broken": root / "none"}.get(kind, os.fsdecode(path))
-            os.symlink(target, path)
-    except OSError:  # none that this file system takes
-        return
+    beside(root / "train/sad/a.png")
 
     def align() -> None:
         data = load("folder", root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,11 @@ def of_data(
     """Audit all labels of a data set, whatever their split, out of sample.
 
     Raises:
-        InputError: what `asm.datasets.load`, the alignment, the features or the training refuse.
+        InputError: what `asm.datasets.load`, the alignment, the features or the training refuse; `out` lies
+            in `root`.
     """
+    if out.resolve().is_relative_to(root.resolve()):  # it would be read as images, and DVC would see a change
+        raise InputError(f"audit: --out {out} lies in the data set's own folder; name one outside")
     params, cache = load_params(PARAMS), out / "cache"
     alignment = parse(Align, params.align.model_dump() | align_options, "audit: --align")
     dataset = datasets.load(source, root, **options)
@@ -72,7 +76,9 @@ def of_data(
             f"no face was found in {share:.0%} of the images; in small or tight crops --align pad=0.25 "
             "upscale=2 finds more, and faces that are aligned already need --align detect=false"
         )
-    return _write(root.name, judged, made_by, faces, folds, remarks, out)
+    done = _write(root.name, judged, made_by, faces, folds, remarks, out)
+    shutil.rmtree(cache / "training")
+    return done
 
 
 def of_run(run: Path, out: Path) -> Done:
@@ -81,12 +87,14 @@ def of_run(run: Path, out: Path) -> Done:
     Raises:
         InputError: the run is incomplete, or its aligned faces are not there.
     """
-    config = read_info(run)["config"]
+    info = read_info(run)
+    config = info["config"]
     judged, made_by = by_run(run, config)
     aligned = store.load(project(run) / "data" / "aligned" / config["dataset"])
-    if (classes := judged["probabilities"].shape[1]) != len(aligned.classes):
+    if info["classes"] != list(aligned.classes):
         raise InputError(
-            f"{run}: {classes} classes, but its data set has {len(aligned.classes)}: train this cell again"
+            f"{run}: of the classes {', '.join(info['classes'])}, but its data set now has "
+            f"{', '.join(aligned.classes)}: train this cell again"
         )
     return _write(config["cell"], judged, made_by, Faces(aligned, {}, {}, {}), 0, [], out)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -52,7 +51,7 @@ def by_folds(
 
     Args:
         given: labels int64 [N], in the bank's order.
-        work: where an interrupted run keeps its place; removed at the end.
+        work: where an interrupted run keeps its place; to be removed when the audit is written.
 
     Returns:
         The arrays of `asm.training.folds.out_of_sample`, and in words where they are from.
@@ -66,7 +65,6 @@ def by_folds(
         # of classes with fewer samples than folds, which the ranking leaves unjudged
         warnings.filterwarnings("ignore", "The least populated class")
         judged = out_of_sample(config, data, None, work, device, folds)
-    shutil.rmtree(work)
     title = METHODS[METHOD].title
     return judged, f"{folds}-fold cross-validation with {title} on a frozen face-recognition network"
 

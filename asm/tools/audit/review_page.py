@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from asm import mining
-from asm.basics.files import atomic_write
+from asm.basics.files import atomic_write, writing
 from asm.faces import thumbnail
 from asm.faces.store import AlignedFaces
 
@@ -62,9 +62,10 @@ def write(
     if len(table) <= INLINE:
         content["pictures"] = [thumbnail.data_url(aligned.faces[row], SIDE) for row in pictures]
     else:
-        (out / "thumbs").mkdir()
-        for row in tqdm(pictures, "pictures", file=sys.stderr):
-            (out / "thumbs" / f"{row}.jpg").write_bytes(thumbnail.jpeg(aligned.faces[row], SIDE))
+        with writing(out / "thumbs"):
+            (out / "thumbs").mkdir()
+            for row in tqdm(pictures, "pictures", file=sys.stderr):
+                (out / "thumbs" / f"{row}.jpg").write_bytes(thumbnail.jpeg(aligned.faces[row], SIDE))
     # "<" only occurs in texts, where it may be written so: no text can end the script
     text = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
     page = TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", text)

@@ -31,6 +31,8 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(
             f"--out {args.out}: expected a name that ends in {suffix}, as --format {args.format}"
         )
+    if args.out is not None and args.out.resolve().is_relative_to(args.run.resolve()):
+        raise InputError(f"--out {args.out}: lies in the run's own folder; name a file outside")
     if not args.temperature > 0:
         raise InputError(f"--temperature {args.temperature}: expected a number above 0")
     module = classifier.from_run(args.run, args.temperature)

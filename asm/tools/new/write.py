@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 import asm
 from asm.basics.errors import InputError
+from asm.basics.files import writing
 from asm.basics.yaml import dump_rows
 from asm.grid.params import Params
 from asm.grid.profile import Profile, parse_profile
@@ -148,11 +149,12 @@ def checked(text: str, params: Params, where: str) -> Profile:
 def write(home: Path, name: str, text: str) -> Path:
     """Write profiles/<name> with what DVC needs there. Raises InputError if it exists."""
     folder = home / "profiles" / name
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        raise taken(folder) from None
-    (folder / "profile.yaml").write_text(text, encoding="utf-8")
+    with writing(folder):
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            raise taken(folder) from None
+        (folder / "profile.yaml").write_text(text, encoding="utf-8")
     command = [sys.executable, home / "driver" / "project.py", name]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
