@@ -158,7 +158,7 @@ def test_from_a_folder_to_a_ranked_list_and_again_without_computing_features(tmp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name a data set's folder, or a run"),
+        ([], "name either a data set's folder, or a run"),
         (["nowhere"], "not found at nowhere"),
         (["nowhere", "--folds", "1"], "--folds: expected 2 or more, found 1"),
         (["nowhere", "--out", "nowhere/audit"], "--out nowhere/audit lies in the data set's own folder"),
