@@ -22,7 +22,7 @@ from typing import Any
 
 BAR = re.compile(r".*\d+%\|")  # of tqdm
 GUARD = "trap '' HUP INT TERM; read _; kill -9 0"  # the group of processes
-PATIENCE = 5  # seconds that a stage has to end by itself
+PATIENCE = 5  # seconds that a stage has to end by itself, also after an error
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scipy", "scikit-learn")  # that results depend on
 # Dask sets these for its workers; a stage's last digits must not depend on that.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_")
@@ -62,8 +62,9 @@ def run(
 ) -> dict[str, Any]:
     """Remove the stage's old outputs and run its commands, as DVC does.
 
-    Each line that the stage prints is told to the driver at once. Returns `seconds` and what it printed as
-    errors, `errors`; or `unfit`, and nothing was done. `token`: a folder of the driver's.
+    Each line that the stage prints is told to the driver at once, and a warning as soon as the stage has gone
+    on after it. Returns `seconds` and the warnings that were not told, `errors`; or `unfit`, and nothing was
+    done. `token`: a folder of the driver's.
 
     Raises:
         RuntimeError: a command failed, and the message is what it printed as errors; or Dask calls for the
@@ -96,18 +97,19 @@ def run(
 
     for path in map(Path, job["outs"]):
         remove(path)
-    errors: list[str] = []
+    warnings: list[str] = []
     for command in job["cmd"]:
         worker.asm_running[job["name"]] = begun = Command(command, job["folder"], environment)
         try:
-            errors += begun.follow(tell, wanted)
+            errors, untold = begun.follow(tell, wanted)
         finally:
             begun.end()
             del worker.asm_running[job["name"]]
         if begun.process.returncode:
             told = "\n".join(errors[-40:]) or "it printed no error"
             raise RuntimeError(f"exit status {begun.process.returncode}: {told}")
-    return {"seconds": time.monotonic() - started, "errors": errors}
+        warnings += untold
+    return {"seconds": time.monotonic() - started, "errors": warnings}
 
 
 def stop(dask_worker: Any) -> None:
@@ -140,12 +142,19 @@ class Command:
             self.guard.kill()
             raise
 
-    def follow(self, tell: Callable[[str], None], wanted: Callable[[], bool]) -> list[str]:
-        """Pass on what it prints until it ends, or is not wanted; returns what it printed as errors."""
+    def follow(self, tell: Callable[[str], None], wanted: Callable[[], bool]) -> tuple[list[str], list[str]]:
+        """Pass on what it prints until it ends, or is not wanted; returns what it printed as errors, and what
+        of that was not passed on, as it may be why it ended."""
         errors: list[str] = []
+        told, came = 0, time.monotonic()
 
         def take_error(line: str) -> None:
-            tell(line) if BAR.match(line) else errors.append(line)
+            nonlocal came
+            if BAR.match(line):
+                tell(line)
+            else:
+                errors.append(line)
+                came = time.monotonic()
 
         def read(stream: Any, take: Any) -> None:
             for line in stream:
@@ -163,9 +172,13 @@ class Command:
             ending.join(1)
             if not wanted():
                 self.end()
+            elif time.monotonic() - came > PATIENCE:  # it has gone on: these were warnings
+                for line in errors[told:]:
+                    tell(line)
+                    told += 1
         for thread in reading:
             thread.join(PATIENCE)  # what the stage left behind may hold its pipes
-        return errors
+        return errors, errors[told:]
 
     def end(self) -> None:
         """End it and all that it started."""

@@ -187,12 +187,11 @@ def plan(name: str, root: Path, slots: int | None) -> list[str]:
     where = next(
         (row["device"] for row in found["stages"].values() if row["device"] != "cpu"), "a CPU's core"
     )
-    side = found["training"]["image_size"]
     lines.append(f"time on {where}, by the rehearsal:")
-    if side != profile.training.image_size:
-        lines.append(
-            f"  of faces of {side} px, as rehearsed; the profile's have {profile.training.image_size}"
-        )
+    for key in ("image_size", "precision"):
+        rehearsed, own = found["training"][key], getattr(profile.training, key)
+        if rehearsed != own:
+            lines.append(f"  of training.{key} {rehearsed}, as rehearsed; the profile's is {own}")
     lines += told(stale, estimate, slots or found["slots"])
     disk = estimate.disk(rehearsal)
     lines.append("disk, when all has been run:")

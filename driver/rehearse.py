@@ -2,7 +2,7 @@
 
 It lies in rehearsals/<profile>/, a DVC project with a cache of its own, and is made anew each time. The
 loaders read the whole data set, then few of its images are used (measured.py); batches, networks, weights,
-device and, unless asked otherwise, the images' side are the real ones.
+device and, unless asked otherwise, the images' side and the precision are the real ones.
 """
 
 import json
@@ -50,7 +50,7 @@ def prepare(name: str, root: Path, side: int | None) -> Path:
 
     Args:
         name: the profile, "": the default one.
-        side: of the aligned faces in pixels, instead of the profile's.
+        side: of the aligned faces in pixels, instead of the profile's; where bf16 is slow, fp32 too.
 
     Raises:
         InputError: the profile is not valid, or another rehearsal of it is at work.
@@ -109,7 +109,7 @@ def derived(
     plain = next(iter(configs.values())).model_copy(
         update={"training": profile.training, "optimizer": params.optimizer}
     )
-    size = shortened(plain)["training"] | ({"image_size": side} if side else {})
+    size = shortened(plain)["training"] | (smaller(side) if side else {})
     values["optimizer"] |= shortened(plain)["optimizer"]
     if "waiting" in values and values["waiting"]["mine_from_gap"]:
         values["waiting"]["mine_from_gap"] = 1e-9  # few images open no gap, and nothing would be mined
@@ -134,6 +134,13 @@ def derived(
                 own = content["cells"][cell]["set"]
                 own[section] = own.get(section, {}) | other
     return values, content, kinds
+
+
+def smaller(side: int) -> dict[str, Any]:
+    """Another side of the faces; and fp32, where the processor has no instructions for bf16."""
+    fast = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported()
+    fast = fast or torch.cpu._is_avx512_bf16_supported()
+    return {"image_size": side} | ({} if fast else {"precision": "fp32"})
 
 
 def _kinds(profile: Profile, configs: dict[str, CellConfig]) -> Iterator[tuple[str, list[str]]]:

@@ -200,6 +200,18 @@ def test_a_worker_is_compared_with_the_driver(tmp_path):
     assert "does not see" in job.unfit(expected, str(root), str(tmp_path / "elsewhere"))
 
 
+def test_a_warning_is_told_while_its_stage_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(job, "PATIENCE", 1)
+    said: list[str] = []
+    script = "echo slow bf16 >&2; sleep 4; echo last >&2"
+    command = job.Command(script, str(tmp_path), dict(os.environ))
+    seen_at_work = []
+    errors, untold = command.follow(said.append, lambda: seen_at_work.append(list(said)) or True)
+    command.end()
+    assert ["slow bf16"] in seen_at_work
+    assert (errors, untold) == (["slow bf16", "last"], ["last"])
+
+
 def test_a_stage_runs_once_although_dask_calls_again_for_a_lost_result(tmp_path, monkeypatch):
     """When a worker dies, Dask makes anew what it held, also of stages whose results DVC has by then."""
     here = types.SimpleNamespace(

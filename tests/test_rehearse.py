@@ -163,6 +163,17 @@ def test_paper_in_its_official_layouts_each_method_and_each_data_set(tmp_path, m
     assert summary["tensors"] > 100
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_smaller_faces_are_rehearsed_in_fp32_where_bf16_is_slow(monkeypatch, fast):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: fast)
+    profile, params = load_profile(ROOT / "profiles/paper/profile.yaml"), load_params(ROOT / "params.yaml")
+    for side, expected in ((32, "bf16" if fast else "fp32"), (None, "bf16")):
+        training = rehearse.derived(params, profile, ROOT, side)[1]["training"]
+        assert (training["precision"], training["image_size"]) == (expected, side or 224)
+
+
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
     return make_workspace(tmp_path_factory.mktemp("rehearsed") / "copy")
