@@ -8,6 +8,7 @@ from common import write
 from faces import alignment, bank
 from memory import memory, streaming
 from pipeline import driven
+from step import finetuning
 from training import against_usual_way, half_precision, mining_speed, scaling
 
 CPU = torch.device("cpu")
@@ -29,6 +30,7 @@ BENCHMARKS = {
         "usual_way_224_bf16": (CORES, lambda: against_usual_way(CPU, count=64, repeats=3, **BF16)),
     },
     "bf16": {"bf16": (1, lambda: half_precision(CPU, count=512, repeats=5, **FINETUNED))},
+    "finetuning": {"finetuning": (1, lambda: finetuning(repeats=5, small=64, **FINETUNED))},
     "mining": {"mining": (1, lambda: mining_speed(CPU, [10_000, 100_000, 1_000_000]))},
     "alignment": {"alignment": (1, lambda: alignment(count=96, image_size=224, repeats=3))},
     "bank": {"bank": (CORES, lambda: bank(count=16 * 128, repeats=2))},

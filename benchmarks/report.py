@@ -62,6 +62,8 @@ def _tables(found: dict[str, dict]) -> list[str]:
         tables.append(pd.DataFrame(memory["peak_mb"]).rename(columns={"samples": "6 peak MB: samples"}))
     if driver := [row for name in ("driver", "scale") for row in found.get(name, {}).get("by_cells", [])]:
         tables.append(pd.DataFrame(driver).rename(columns={"cells": "7 the grid: cells"}))
+    if finetuning := found.get("finetuning"):
+        tables.append(_changes(finetuning))
     texts = [table.astype(object).rename(columns=lambda name: name.replace("_", " ")) for table in tables]
     return [text.where(text.notna(), "").to_markdown(index=False, disable_numparse=True) for text in texts]
 
@@ -77,6 +79,15 @@ def _ratio(title: str, result: dict) -> dict[str, object]:
         "samples a second": " / ".join(speeds),
         "on": f"{on['device']}, {on['threads']} of {on['cores']} threads, torch {on['torch']}, {on['date']}",
     }
+
+
+def _changes(result: dict) -> pd.DataFrame:
+    """What a step would take if it were changed in one thing."""
+    title = f"9 a step of {result['gigaflop']} GFLOP, {result['seconds']} s: changed in"
+    return pd.DataFrame(
+        {title: name, "÷ ours": "{ratio:.2f} ({smallest:.2f}–{largest:.2f})".format(**change)}
+        for name, change in result["changed"].items()
+    )
 
 
 def _row(title: str, values: dict[str, float], exponent: float | None = None) -> pd.DataFrame:
