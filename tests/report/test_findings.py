@@ -31,6 +31,8 @@ HEADS = {
     },
 }
 
+Changes = dict[str, float] | None
+
 
 def _table(heading: int, place: int = 0) -> list[list[str]]:
     """The cells of a table of this section of the findings, without bold print."""
@@ -44,16 +46,16 @@ def _csv(profile: str, name: str) -> pd.DataFrame:
     return pd.read_csv(ROOT / "profiles" / profile / "reports" / "tables" / f"{name}.csv")
 
 
-def _cells(profile: str, noise: str, method: str, head: dict[str, float] | None = None) -> pd.DataFrame:
-    """The scored cells of a method in ASM's schedule and without changes of its own, by seed. `noise` as the
-    findings say it: FER2013's own labels have seven classes. `head`: what its regime changes."""
+def _cells(profile: str, noise: str, method: str, head: Changes = None, rule: Changes = None) -> pd.DataFrame:
+    """The scored cells of a method in ASM's schedule, by seed. `noise` as the findings say it: FER2013's own
+    labels have seven classes. `head`, `rule`: what the regime and a change of the method set."""
     table = _csv(profile, "cells").dropna(subset="accuracy")
     noise = NOISES.get(noise, "real")
     kept = table[
         (table.noise == noise)
         & (table.method == METHODS.get(method, method.lower()))
         & (table.schedule == "fair")
-        & (table.rule == "{}")
+        & (table.rule.map(json.loads) == (rule or {}))
         & ((table.dataset == "ferplus7") == (noise == "real"))
         & (table.regime.map(json.loads) == (head or {}))
     ]
@@ -180,16 +182,21 @@ def test_all_layers_of_dlibs_network():
 
 def test_all_layers_of_a_small_network():
     table = _table(6, 1)
-    assert len(table) == 7
-    for method, both, best, repeated, passes, _ in table:
-        cell = _cells("ferplus_small", "30 % wrong", method)
+    assert len(table) == 8
+    for name, plain, both, best, repeated, passes, _ in table:
+        method, _, rule = name.partition(", λ_max = ")
+        cell = _cells(
+            "ferplus_small", "30 % wrong", method, rule={"losses.lambda_max": 0.0} if rule else None
+        )
         scores = ROOT / f"profiles/ferplus_small/reports/scores/{cell.cell.item()}.json"
         epoch = json.loads(scores.read_text())["test"]["accuracy"]["best_epoch"]
-        assert both == _both(cell), method
-        assert best == f"{cell.best.item():.1f} (epoch {epoch})", method
+        assert both == _both(cell), name
+        assert best == f"{cell.best.item():.1f} (epoch {epoch})", name
         assert (repeated, passes) == (f"{cell.fit_wrong.item():.0f}", f"{cell.forward_passes.item():.1f}"), (
-            method
+            name
         )
+        if plain:
+            assert plain == _both(_cells("ferplus_small", "no noise", method)), name
 
 
 def test_rare_expressions_of_rendered_faces():
