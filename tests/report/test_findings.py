@@ -143,19 +143,22 @@ def test_parts_of_asm():
     assert table[control] == [f"{each:.1f}" for each in wanted]
 
 
+def _heads() -> tuple[list[float], list[float]]:
+    """Of the five heads of `regimes` at 30 % noise: the wrong labels that the baseline repeats, in percent,
+    and ASM's accuracy less the baseline's, in points."""
+    table = _csv("regimes", "table_regimes")
+    table = table[table["Noise"] == "30 %"].head(5)  # further rows change the warm-up
+    return table["it fits %"].tolist(), [float(each.split(" ±")[0]) for each in table["ASM as in the paper"]]
+
+
 def test_asm_by_what_the_baseline_memorises():
-    measured = _csv("regimes", "table_regimes")
-    measured = measured[measured["Noise"] == "30 %"].head(
-        5
-    )  # the five heads; further rows change the warm-up
+    repeats, leads = _heads()
     text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
     repeated = re.search(
         r"^\| wrong labels that the baseline repeats, 30 % noise \|(.*)\|$", text, re.MULTILINE
     )
-    assert repeated[1].replace(" %", "").split("|") == [f" {each:.0f} " for each in measured["it fits %"]]
-    assert _table(5)[0][1:] == [
-        each.partition(" ±")[0].replace("-", "−") for each in measured["ASM as in the paper"]
-    ]
+    assert repeated[1].replace(" %", "").split("|") == [f" {each:.0f} " for each in repeats]
+    assert _table(5)[0][1:] == [f"{each:+.1f}".replace("-", "−") for each in leads]
 
 
 def test_fair_asm_in_other_regimes():
@@ -183,7 +186,8 @@ def test_all_layers_of_dlibs_network():
 def test_all_layers_of_a_small_network():
     table = _table(6, 1)
     assert len(table) == 8
-    for name, plain, both, best, repeated, passes, _ in table:
+    paper = _csv("ferplus_small", "table1").set_index("Method")["30 %, paper"]
+    for name, plain, both, best, repeated, passes, published in table:
         method, _, rule = name.partition(", λ_max = ")
         cell = _cells(
             "ferplus_small", "30 % wrong", method, rule={"losses.lambda_max": 0.0} if rule else None
@@ -195,6 +199,8 @@ def test_all_layers_of_a_small_network():
         assert (repeated, passes) == (f"{cell.fit_wrong.item():.0f}", f"{cell.forward_passes.item():.1f}"), (
             name
         )
+        known = paper[TITLES.get(method, method)]
+        assert published == ("" if pd.isna(known) else f"{known:.1f}"), name
         if plain:
             assert plain == _both(_cells("ferplus_small", "no noise", method)), name
 
@@ -252,22 +258,18 @@ def test_sentences_of_the_readme():
         f"it is {-_over('ASM', 'own labels', ours='Fair ASM')[0]:.1f} points less accurate than ASM" in text
     )
 
-    heads = _csv("regimes", "table_regimes")
-    heads = heads[heads["Noise"] == "30 %"].head(5)
-    leads = heads["ASM as in the paper"].str.partition(" ±")[0].astype(float)
-    assert f"It costs {-leads.iloc[0]:.1f} points of accuracy on networks too small" in text
-    assert (
-        f"gains {leads.iloc[-1]:.1f} points on networks that memorise {heads['it fits %'].iloc[-1]:.0f} %"
-        in text
-    )
+    repeats, leads = _heads()
+    assert f"It costs {-leads[0]:.1f} points of accuracy on networks too small" in text
+    assert f"gains {leads[-1]:.1f} points on networks that memorise {repeats[-1]:.0f} %" in text
 
-    for profile, said in (
+    for profile, noise, said in (
         (
             "ferplus_finetune",
-            "ASM reaches {ASM} % accuracy at 30 % wrong labels, the baseline {baseline} %, the control "
-            "{control} %",
+            "30 % wrong",
+            "ASM reaches {} % accuracy at 30 % wrong labels, the baseline {} %, the control {} %",
         ),
-        ("ferplus_small", "it is {ASM}, {baseline} and {control} %"),
+        ("ferplus_small", "30 % wrong", "that memorises less it is {}, {} and {} %"),
+        ("ferplus_small", "no noise", "without wrong labels {}, {} and {} %"),
     ):
-        cells = {name: _cells(profile, "30 % wrong", name) for name in ("ASM", "baseline", "control")}
-        assert said.format(**{name: f"{each.accuracy.mean():.1f}" for name, each in cells.items()}) in text
+        found = [_cells(profile, noise, method).accuracy.mean() for method in ("ASM", "baseline", "control")]
+        assert said.format(*(f"{each:.1f}" for each in found)) in text
